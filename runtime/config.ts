@@ -1,0 +1,223 @@
+import { readFileSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
+import { dirname, join, resolve } from 'node:path'
+import { type Static, type TSchema, Type } from 'typebox'
+import { Value } from 'typebox/value'
+
+const positive = Type.Integer({ minimum: 1 })
+const Label = Type.Object({ zh: Type.String(), en: Type.String() })
+
+/** A hook's limits without its concurrency, which depends on the machine. model.ts says what each one bounds. */
+const LimitValues = Type.Object({
+  wallMs: positive,
+  cpuMs: positive,
+  memoryMb: Type.Integer({ minimum: 8 }),
+  dbCalls: positive,
+  dbRows: positive,
+  dbBytes: positive,
+  httpCalls: positive,
+  httpSentBytes: positive,
+  httpReceivedBytes: positive,
+  logLines: positive,
+  logBytes: positive,
+  resultBytes: positive
+})
+
+/** `config/limits.json`. */
+const LimitsFile = Type.Object({
+  /** For every hook that does not say otherwise. */
+  defaults: LimitValues,
+  /** What an admin may raise a hook's limits to. */
+  maximum: LimitValues,
+  retry: Type.Object({ attempts: positive, delaysMs: Type.Array(Type.Integer({ minimum: 0 }), { minItems: 1 }) }),
+  /** How long finished executions and their events are kept. */
+  retentionDays: positive
+})
+
+/** A row of `config/events.json`. */
+const CatalogEntry = Type.Object({
+  key: Type.String(),
+  group: Type.String(),
+  label: Label,
+  when: Type.Optional(Label),
+  payload: Type.Object({ kind: Type.String(), type: Type.String(), label: Label }),
+  sample: Type.Object({ eventKey: Type.String(), payload: Type.Any(), timestamp: Type.Integer() }),
+  /** Finds the merchant that an event of this kind belongs to; its one parameter is the payload. */
+  merchantQuery: Type.Optional(Type.String())
+})
+export type CatalogEntry = Static<typeof CatalogEntry>
+
+/** A row of `config/builtin-hooks.json`: a script of `hooks/` and its default subscriptions. */
+const BuiltinHook = Type.Object({
+  path: Type.String(),
+  file: Type.String(),
+  name: Type.String(),
+  description: Type.String(),
+  events: Type.Array(Type.String())
+})
+export type BuiltinHook = Static<typeof BuiltinHook>
+
+type LimitsConfig = Static<typeof LimitsFile>
+
+/** Everything that can be set, checked; design and README list the variables. */
+export interface Config {
+  readonly host: string
+  /** 0: any free port. */
+  readonly port: number
+  readonly databaseUrl: string
+  readonly shopDatabaseUrl: string
+  readonly amqpUrl: string | null
+  /** Null: one is made at the first start. */
+  readonly adminToken: string | null
+  /** 32 bytes; null: made at the first start and kept in `dataDir`. */
+  readonly secretKey: Buffer | null
+  /** Where the embedded databases and the made key lie. */
+  readonly dataDir: string
+  readonly runners: number
+  /** Runs in flight per runner. */
+  readonly concurrency: number
+  /** Hosts and networks that scripts may reach although they are private. */
+  readonly httpAllow: string[]
+  /** Null: on when the embedded database is new. */
+  readonly demo: boolean | null
+  readonly logLevel: string
+  readonly limits: LimitsConfig
+  readonly catalog: CatalogEntry[]
+  readonly builtinHooks: BuiltinHook[]
+}
+
+/** A setting that is wrong. The message is one line: the variable, what is wrong with it, an example. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError'
+}
+
+const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']
+const CONFIG_DIR = new URL('../config/', import.meta.url)
+
+/** Reads the environment and `config/`; the only reader of the environment. Throws ConfigError. */
+export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
+  const databaseUrl = databaseOf('DATABASE_URL', env.DATABASE_URL ?? 'sqlite:data/sandhook.db')
+  const dataDir = databaseUrl.startsWith('sqlite:') ? dirname(fileOf(databaseUrl)) : resolve('data')
+  return Object.freeze({
+    host: env.HOST || '127.0.0.1',
+    port: integer(env, 'PORT', 8080, 0, 65_535),
+    databaseUrl,
+    shopDatabaseUrl: shopOf(env, databaseUrl),
+    amqpUrl: env.AMQP_URL
+      ? urlOf('AMQP_URL', env.AMQP_URL, ['amqp:', 'amqps:'], 'amqp://user:password@localhost:5672')
+      : null,
+    adminToken: adminTokenOf(env.SANDHOOK_ADMIN_TOKEN),
+    secretKey: secretKeyOf(env.SANDHOOK_SECRET_KEY),
+    dataDir,
+    runners: integer(env, 'SANDHOOK_RUNNERS', availableParallelism(), 1, 256),
+    concurrency: integer(env, 'SANDHOOK_CONCURRENCY', 64, 1, 4096),
+    httpAllow: allowOf(env.SANDHOOK_HTTP_ALLOW),
+    demo: switchOf(env, 'SANDHOOK_DEMO'),
+    logLevel: oneOf('SANDHOOK_LOG_LEVEL', env.SANDHOOK_LOG_LEVEL || 'info', LOG_LEVELS),
+    limits: readFile('limits.json', LimitsFile),
+    catalog: readFile('events.json', Type.Array(CatalogEntry)),
+    builtinHooks: readFile('builtin-hooks.json', Type.Array(BuiltinHook))
+  })
+}
+
+function readFile<T extends TSchema>(name: string, schema: T): Static<T> {
+  let data: unknown
+  try {
+    data = JSON.parse(readFileSync(new URL(name, CONFIG_DIR), 'utf8'))
+  } catch (error) {
+    throw new ConfigError(`config/${name}: ${(error as Error).message}`)
+  }
+  const [wrong] = Value.Errors(schema, data)
+  if (wrong) throw new ConfigError(`config/${name}: ${wrong.instancePath || '/'} ${wrong.message}`)
+  return data as Static<T>
+}
+
+/** A setting's error in the one form that all have. */
+export const wrong = (name: string, what: string, example: string): ConfigError =>
+  new ConfigError(`${name} ${what}; example: ${name}=${example}`)
+
+function integer(env: NodeJS.ProcessEnv, name: string, fallback: number, least: number, most: number): number {
+  const text = env[name]
+  if (text === undefined || text === '') return fallback
+  const value = Number(text)
+  if (/^\d+$/.test(text) && value >= least && value <= most) return value
+  throw wrong(name, `must be a whole number from ${least} to ${most}, not "${text}"`, String(fallback))
+}
+
+function oneOf(name: string, text: string, known: string[]): string {
+  if (known.includes(text)) return text
+  throw wrong(name, `must be one of ${known.join(', ')}, not "${text}"`, known[2] ?? '')
+}
+
+function switchOf(env: NodeJS.ProcessEnv, name: string): boolean | null {
+  const text = (env[name] ?? '').toLowerCase()
+  if (text === '') return null
+  if (['1', 'true', 'on', 'yes'].includes(text)) return true
+  if (['0', 'false', 'off', 'no'].includes(text)) return false
+  throw wrong(name, `must be on or off, not "${env[name]}"`, 'off')
+}
+
+/** Passwords stay out of the message. */
+function urlOf(name: string, text: string, protocols: string[], example: string): string {
+  const url = URL.parse(text)
+  if (url && protocols.includes(url.protocol) && url.hostname !== '') return text
+  throw wrong(name, `is no valid ${protocols.join(' or ')}// address`, example)
+}
+
+const DATABASE_EXAMPLE = 'mysql://user:password@localhost:3306/sandhook'
+
+function databaseOf(name: string, text: string): string {
+  if (text.startsWith('sqlite:')) {
+    const file = text.slice('sqlite:'.length)
+    if (file === '' || file === ':memory:')
+      throw wrong(
+        name,
+        'must name a file: a database in memory would not outlive the process',
+        'sqlite:data/sandhook.db'
+      )
+    return `sqlite:${resolve(file.replace(/^\/\/(?=\/)/, ''))}`
+  }
+  const url = urlOf(name, text, ['mysql:'], DATABASE_EXAMPLE)
+  if ((URL.parse(url)?.pathname ?? '').length < 2)
+    throw wrong(name, 'must name a database after the host', DATABASE_EXAMPLE)
+  return url
+}
+
+/** The file of a `sqlite:` address. */
+export const fileOf = (url: string): string => url.slice('sqlite:'.length)
+
+/**
+ * On MySQL the shop is by default the same database. The embedded shop is a file of its own beside the runtime's: SQLite
+ * locks whole files, and a run that waits for its ERP with an open transaction must not stop events from being accepted.
+ */
+function shopOf(env: NodeJS.ProcessEnv, databaseUrl: string): string {
+  const given = env.SHOP_DATABASE_URL
+  if (!given)
+    return databaseUrl.startsWith('sqlite:') ? `sqlite:${join(dirname(fileOf(databaseUrl)), 'shop.db')}` : databaseUrl
+  const url = databaseOf('SHOP_DATABASE_URL', given)
+  if (url !== databaseUrl || !url.startsWith('sqlite:')) return url
+  throw wrong(
+    'SHOP_DATABASE_URL',
+    'must be another SQLite file than DATABASE_URL: they would lock each other out',
+    'sqlite:data/shop.db'
+  )
+}
+
+function adminTokenOf(text: string | undefined): string | null {
+  if (!text) return null
+  if (text.length >= 16) return text
+  throw wrong('SANDHOOK_ADMIN_TOKEN', 'must have at least 16 characters', '"$(openssl rand -hex 24)"')
+}
+
+function secretKeyOf(text: string | undefined): Buffer | null {
+  if (!text) return null
+  const key = /^[0-9a-f]{64}$/i.test(text) ? Buffer.from(text, 'hex') : Buffer.from(text, 'base64')
+  if (key.length === 32) return key
+  throw wrong('SANDHOOK_SECRET_KEY', 'must be 32 bytes as hex or Base64', '"$(openssl rand -hex 32)"')
+}
+
+const allowOf = (text: string | undefined): string[] =>
+  (text ?? '')
+    .split(',')
+    .map(entry => entry.trim())
+    .filter(entry => entry !== '')
