@@ -1,0 +1,106 @@
+import { createHash, randomBytes } from 'node:crypto'
+import { v7 as uuid } from 'uuid'
+import { RuntimeError } from '../errors.ts'
+import type { MerId } from '../model.ts'
+import { type Database, guarded } from './database.ts'
+import { merIdOf, ownerOf, type Page, type PageRequest, pageOf } from './row.ts'
+
+export const SCOPES = ['admin', 'merchant', 'viewer', 'events:write', 'hooks:call'] as const
+export type Scope = (typeof SCOPES)[number]
+
+/** A token as it is shown: never its secret. */
+export interface Token {
+  id: string
+  name: string
+  scopes: Scope[]
+  /** The merchant that it is bound to; null: none. */
+  merId: MerId | null
+  createdAt: number
+  expiresAt: number | null
+}
+
+interface TokenRow {
+  id: string
+  name: string
+  hash: string
+  scopes: string
+  owner: string
+  created_at: number
+  expires_at: number | null
+}
+
+export type TokenStore = ReturnType<typeof createTokenStore>
+
+/** Access tokens: stored as SHA-256 of 256 random bits, looked up by that hash, shown once. */
+export function createTokenStore(db: Database) {
+  const insert = async (id: string, secret: string, fields: Omit<Token, 'id' | 'createdAt'>): Promise<Token> => {
+    const row: TokenRow = {
+      id,
+      name: fields.name,
+      hash: hashOf(secret),
+      scopes: JSON.stringify(fields.scopes),
+      owner: ownerOf(fields.merId),
+      created_at: Date.now(),
+      expires_at: fields.expiresAt
+    }
+    await db('sandhook_tokens').insert(row).onConflict('id').merge()
+    return toToken(row)
+  }
+
+  return guarded({
+    /** The token that this secret stands for; null: none, or it has expired. */
+    async find(secret: string): Promise<Token | null> {
+      const row: TokenRow | undefined = await db('sandhook_tokens')
+        .where({ hash: hashOf(secret) })
+        .first()
+      return row && (row.expires_at === null || row.expires_at > Date.now()) ? toToken(row) : null
+    },
+
+    /** Makes a token; its secret is in this answer and nowhere else. */
+    async create(fields: Omit<Token, 'id' | 'createdAt'>): Promise<{ token: Token; secret: string }> {
+      const secret = newSecret()
+      return { token: await insert(uuid(), secret, fields), secret }
+    },
+
+    /**
+     * The bootstrap admin's token is `wanted` from now on; without a wish one is made if no admin token was ever
+     * made. Answers a made secret, to be shown once.
+     */
+    async bootstrap(wanted: string | null): Promise<string | null> {
+      const fields = { name: 'bootstrap', scopes: ['admin' as const], merId: null, expiresAt: null }
+      if (wanted === null && (await db('sandhook_tokens').where({ id: 'bootstrap' }).first())) return null
+      const secret = wanted ?? newSecret()
+      await insert('bootstrap', secret, fields)
+      return wanted === null ? secret : null
+    },
+
+    /** One page of tokens, the newest first. */
+    async list(page: PageRequest): Promise<Page<Token>> {
+      const query = db('sandhook_tokens').orderBy('id', 'desc')
+      if (page.cursor) query.where('id', '<', page.cursor)
+      const rows: TokenRow[] = await query.limit(page.limit + 1)
+      return pageOf(rows, page, row => row.id, toToken)
+    },
+
+    /** Revokes it at once. Throws NOT_FOUND. */
+    async remove(id: string): Promise<Token> {
+      const row: TokenRow | undefined = await db('sandhook_tokens').where({ id }).first()
+      if (!row) throw new RuntimeError('NOT_FOUND', `There is no token with the id ${id}.`)
+      await db('sandhook_tokens').where({ id }).delete()
+      return toToken(row)
+    }
+  })
+}
+
+const newSecret = (): string => `shk_${randomBytes(32).toString('base64url')}`
+
+const hashOf = (secret: string): string => createHash('sha256').update(secret).digest('hex')
+
+const toToken = (row: TokenRow): Token => ({
+  id: row.id,
+  name: row.name,
+  scopes: JSON.parse(row.scopes),
+  merId: merIdOf(row.owner),
+  createdAt: row.created_at,
+  expiresAt: row.expires_at
+})
