@@ -53,9 +53,20 @@ const BuiltinHook = Type.Object({
   file: Type.String(),
   name: Type.String(),
   description: Type.String(),
-  events: Type.Array(Type.String())
+  events: Type.Array(Type.String()),
+  /** May be called over HTTP without a token: it verifies its callers itself. */
+  public: Type.Optional(Type.Boolean()),
+  /** Default: true. */
+  enabled: Type.Optional(Type.Boolean())
 })
 export type BuiltinHook = Static<typeof BuiltinHook>
+
+/** A row of `config/aliases.json`: a further address of a hook, which a partner's document names. */
+const Alias = Type.Object({
+  path: Type.String({ pattern: '^/' }),
+  hook: Type.String({ pattern: '^/custom/' })
+})
+export type Alias = Static<typeof Alias>
 
 type LimitsConfig = Static<typeof LimitsFile>
 
@@ -84,6 +95,7 @@ export interface Config {
   readonly limits: LimitsConfig
   readonly catalog: CatalogEntry[]
   readonly builtinHooks: BuiltinHook[]
+  readonly aliases: Alias[]
 }
 
 /** A setting that is wrong. The message is one line: the variable, what is wrong with it, an example. */
@@ -116,7 +128,8 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     logLevel: oneOf('SANDHOOK_LOG_LEVEL', env.SANDHOOK_LOG_LEVEL || 'info', LOG_LEVELS),
     limits: readFile('limits.json', LimitsFile),
     catalog: readFile('events.json', Type.Array(CatalogEntry)),
-    builtinHooks: readFile('builtin-hooks.json', Type.Array(BuiltinHook))
+    builtinHooks: readFile('builtin-hooks.json', Type.Array(BuiltinHook)),
+    aliases: readFile('aliases.json', Type.Array(Alias))
   })
 }
 

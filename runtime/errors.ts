@@ -37,6 +37,7 @@ const RULES = {
   HOOK_DB_LIMIT: { status: 500, retry: 'yes' },
   HOOK_HTTP_LIMIT: { status: 500, retry: 'yes' },
   HOOK_RESULT_LIMIT: { status: 500, retry: 'yes' },
+  HOOK_OUTPUT_LIMIT: { status: 500, retry: 'yes' },
   HOOK_KILLED_RUNNER: { status: 500, retry: 'no' },
 
   // What a host call answers to the script; uncaught, it ends the run as HOOK_THREW.
@@ -52,6 +53,7 @@ const RULES = {
   RUNNER_LOST: { status: 503, retry: 'free' },
   DB_CONFLICT: { status: 503, retry: 'free' },
   DB_UNAVAILABLE: { status: 503, retry: 'free' },
+  BROKER_UNAVAILABLE: { status: 503, retry: 'free' },
   LEASE_LOST: { status: 503, retry: 'free' }
 } as const satisfies Record<string, { status: number; retry: 'no' | 'yes' | 'free' }>
 

@@ -7,7 +7,7 @@ export type Json = null | boolean | number | string | Json[] | { [key: string]: 
 export type MerId = number | string
 
 /** Where an event came from. */
-export type EventSource = 'http' | 'amqp' | 'outbox' | 'redis' | 'call' | 'monitor'
+export type EventSource = 'http' | 'amqp' | 'outbox' | 'redis' | 'call' | 'hook' | 'monitor'
 
 /** Something that happened: usually to an order, whose number is the payload. */
 export interface HookEvent {
@@ -20,6 +20,8 @@ export interface HookEvent {
   /** Executions of one hook with the same key run strictly one after the other; null: in any order. */
   key: string | null
   source: EventSource
+  /** How many hooks' `emit` lie between it and an event from outside; a loop of hooks ends at a limit. */
+  depth: number
   /** What the sender said beyond the payload: a message's original body. */
   data?: Json
 }
@@ -127,7 +129,7 @@ export interface Execution {
   attempts: number
   /** Runs started, whatever became of them. */
   runs: number
-  /** Runs during which the runner died. */
+  /** One when a run of it may have cost a runner process, one more for each time that it certainly did. */
   crashes: number
   result: Json | null
   error: Failure | null
@@ -147,9 +149,14 @@ export interface LogLine {
   message: string
 }
 
+/** What a run wants told once it has succeeded and its writes are committed. */
+export type Announcement =
+  | { kind: 'event'; id: string; eventKey: string; payload: Json; key?: string; merId?: MerId; data?: Json }
+  | { kind: 'message'; id: string; exchange: string; routingKey: string; body: Json; headers: Record<string, Json> }
+
 /** A host call that the script made, as it is shown afterwards. */
 export interface HostCall {
-  kind: 'db' | 'http'
+  kind: 'db' | 'http' | 'event' | 'message'
   /** The statement, or method and address; secrets masked. */
   summary: string
   at: number

@@ -46,6 +46,8 @@ interface RunUnderWay {
   wall: NodeJS.Timeout
   /** Why it was told to stop; null: it was not. */
   stopping: 'timeout' | 'stopped' | null
+  /** It waits for an answer of ours, so it executes nothing. */
+  waiting: boolean
 }
 
 export interface RunnerNeeds {
@@ -111,7 +113,8 @@ export function startRunner({ onExit, onComplaint }: RunnerNeeds): Runner {
     usable = false
     memory.stop()
     neverReady(new Error('The runner process ended while it started.'))
-    for (const id of [...runs.keys()]) end(id, { end: 'lost', suspect: true })
+    const suspects = suspectsAmong(runs)
+    for (const id of [...runs.keys()]) end(id, { end: 'lost', suspect: suspects.has(id) })
     for (const settle of checks.values()) settle(CHECK_LOST)
     onExit(runner)
   })
@@ -137,6 +140,7 @@ export function startRunner({ onExit, onComplaint }: RunnerNeeds): Runner {
     const [only] = runs.keys()
     if (runs.size === 1 && only !== undefined) killWith(only, { end: 'memory' })
     else kill()
+    for (const id of [...runs.keys()]) end(id, { end: 'lost', suspect: true })
   }
 
   function stop(id: string, why: 'timeout' | 'stopped'): void {
@@ -150,15 +154,20 @@ export function startRunner({ onExit, onComplaint }: RunnerNeeds): Runner {
   function onFrame(header: FromRunner, document: string): void {
     switch (header.t) {
       case 'ready':
-        return nowReady()
+        nowReady()
+        break
       case 'log':
-        return runs.get(header.id)?.host.log({ at: header.at, level: header.level, message: header.message })
+        runs.get(header.id)?.host.log({ at: header.at, level: header.level, message: header.message })
+        break
       case 'call':
-        return relay(header.id, header.n, header.method, document)
+        relay(header.id, header.n, header.method, document)
+        break
       case 'done':
-        return end(header.id, JSON.parse(document) as RunEnd, header)
+        end(header.id, JSON.parse(document) as RunEnd, header)
+        break
       case 'broken':
-        return killWith(header.id, { end: /terminate/i.test(header.reason) ? 'cpu' : 'memory' })
+        killWith(header.id, { end: /terminate/i.test(header.reason) ? 'cpu' : 'memory' })
+        break
       case 'checked':
         checks.get(header.id)?.(JSON.parse(document))
         checks.delete(header.id)
@@ -168,7 +177,9 @@ export function startRunner({ onExit, onComplaint }: RunnerNeeds): Runner {
   function relay(id: string, n: number, method: string, args: string): void {
     const run = runs.get(id)
     if (!run || run.stopping) return
+    run.waiting = true
     void run.host.call(method, args).then(answer => {
+      run.waiting = false
       if (runs.has(id)) channel.send({ t: 'answer', id, n }, answer)
     })
   }
@@ -188,7 +199,7 @@ export function startRunner({ onExit, onComplaint }: RunnerNeeds): Runner {
       const id = uuid()
       return new Promise(resolve => {
         const wall = setTimeout(() => stop(id, 'timeout'), limits.wallMs)
-        runs.set(id, { host, limits, resolve, wall, stopping: null })
+        runs.set(id, { host, limits, resolve, wall, stopping: null, waiting: false })
         memory.start()
         signal.addEventListener('abort', () => stop(id, 'stopped'), { once: true })
         channel.send({ t: 'run', id, pool, name, script, limits }, JSON.stringify(input))
@@ -207,6 +218,12 @@ export function startRunner({ onExit, onComplaint }: RunnerNeeds): Runner {
 }
 
 const CHECK_LOST: CheckResult = { ok: false, message: 'The compiler died of this script.', line: 1, column: 1 }
+
+/** Whose doing a process's death may be: the runs that were executing; all of them when none was. */
+function suspectsAmong(runs: Map<string, RunUnderWay>): Set<string> {
+  const executing = [...runs].filter(([, run]) => !run.waiting)
+  return new Set((executing.length > 0 ? executing : [...runs]).map(([id]) => id))
+}
 
 /** What a process with these runs may hold, in bytes: Node itself, and each run's whole limit. */
 function budgetOf(runs: Iterable<RunUnderWay>): number {

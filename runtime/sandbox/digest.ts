@@ -6,8 +6,10 @@ const ENCODINGS = ['hex', 'base64', 'base64url']
 const OPERATIONS = {
   hash: (algorithm: string, text: string, encoding: string) =>
     createHash(algorithm).update(text, 'utf8').digest(encodingOf(encoding)),
-  hmac: (algorithm: string, key: string, text: string, encoding: string) =>
-    createHmac(algorithm, key).update(text, 'utf8').digest(encodingOf(encoding)),
+  hmac: (algorithm: string, key: string, text: string, encoding: string, keyEncoding: string) =>
+    createHmac(algorithm, Buffer.from(key, keyEncoding === 'utf8' ? 'utf8' : encodingOf(keyEncoding)))
+      .update(text, 'utf8')
+      .digest(encodingOf(encoding)),
   base64Encode: (text: string) => Buffer.from(text, 'utf8').toString('base64'),
   base64Decode: (text: string) => Buffer.from(text, 'base64').toString('utf8'),
   uuid: () => randomUUID(),

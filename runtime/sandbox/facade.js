@@ -1,12 +1,12 @@
 // Evaluated inside every realm before a script: builds the globals that hooks/hook.d.ts documents. Its value is the
 // function below. Rules: nothing of the host leaves this closure; what decides anything is captured before the script
 // runs; every argument is copied by JSON inside the realm before the host looks at it.
-// biome-ignore lint/complexity/noUnusedExpressions: the script's value
 ;(function install(callHost, emitLog, digest, settings) {
   const { apply, ownKeys } = Reflect
   const { stringify, parse } = JSON
   const { isArray } = Array
   const { keys, defineProperty } = Object
+  const isNumber = Number.isFinite
   const AsyncFunction = (async () => {}).constructor
   const applySyncPromise = callHost.applySyncPromise
   const then = Promise.prototype.then
@@ -16,7 +16,7 @@
   const define = (object, name, value) =>
     defineProperty(object, name, { value, writable: true, configurable: true, enumerable: false })
 
-  for (const name of ['WebAssembly', 'SharedArrayBuffer', 'Atomics', 'FinalizationRegistry', 'WeakRef'])
+  for (const name of ['WebAssembly', 'SharedArrayBuffer', 'Atomics', 'FinalizationRegistry', 'WeakRef', 'console'])
     delete globalThis[name]
 
   class HostError extends RealmError {}
@@ -55,8 +55,7 @@
     if (value === undefined || value === null) return null
     if (typeof value === 'string' || typeof value === 'boolean') return value
     if (typeof value === 'number') {
-      if (value !== value || value === Infinity || value === -Infinity)
-        throw invalid(`A statement's parameter is ${value}, which no database can hold.`)
+      if (!isNumber(value)) throw invalid(`A statement's parameter is ${value}, which no database can hold.`)
       return value
     }
     if (typeof value === 'bigint') return toText(value)
@@ -290,8 +289,15 @@
     ['hmacSha1', 'sha1'],
     ['hmacSha256', 'sha256']
   ])
-    crypto[name] = (key, text, encoding = 'hex') =>
-      compute('hmac', algorithm, toText(key), toText(text), toText(encoding))
+    crypto[name] = (key, text, encoding = 'hex', keyEncoding = 'utf8') =>
+      compute('hmac', algorithm, toText(key), toText(text), toText(encoding), toText(keyEncoding))
+
+  // emit, mq ------------------------------------------------------------------------------------------------------
+
+  const emit = (eventKey, data, options) => ask('events.emit', [toText(eventKey), data ?? null, options ?? {}])
+  const mq = {
+    publish: (routingKey, body, options) => ask('mq.publish', [toText(routingKey), body ?? null, options ?? {}])
+  }
 
   // require -------------------------------------------------------------------------------------------------------
 
@@ -373,7 +379,7 @@
     }
   }
 
-  const globals = { db, http, log, env, crypto, require, response, exit }
+  const globals = { db, http, log, env, crypto, emit, mq, require, response, exit, HttpError }
   for (const name of keys(globals)) define(globalThis, name, globals[name])
 
   /** Starts the script; its outcome is there when the microtasks have run. */

@@ -30,7 +30,7 @@ export function createIsolates(facadeText: string): Isolates {
   const create = async (memoryMb: number): Promise<HookIsolate> => {
     const { promise: broken, resolve: onCatastrophicError } = Promise.withResolvers<string>()
     const isolate = new ivm.Isolate({ memoryLimit: memoryMb, onCatastrophicError })
-    return { isolate, broken, facade: await isolate.compileScript(facadeText, { filename: 'sandhook' }) }
+    return { isolate, broken, facade: await isolate.compileScript(facadeText, { filename: 'facade' }) }
   }
 
   const evictOldest = () => {

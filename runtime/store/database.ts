@@ -5,8 +5,10 @@ import knex, { type Knex } from 'knex'
 import { RuntimeError } from '../errors.ts'
 
 export type Database = Knex
+export type Transaction = Knex.Transaction
 
 const MIGRATIONS = new URL('../../sql/runtime/', import.meta.url)
+const MIGRATED = 'sandhook_migrations'
 
 /**
  * Opens the runtime's own database: `sqlite:<file>` (WAL, one connection) or `mysql://user:pass@host:port/db`
@@ -67,8 +69,9 @@ export const isMysql = (db: Database): boolean => db.client.config.client === 'm
  */
 export async function migrate(db: Database): Promise<void> {
   const apply = async () => {
-    await db.migrate.forceFreeMigrationsLock({ migrationSource })
-    await db.migrate.latest({ migrationSource, tableName: 'sandhook_migrations', disableTransactions: isMysql(db) })
+    // A node that was killed half-way has left knex's own lock behind.
+    await db.migrate.forceFreeMigrationsLock({ migrationSource, tableName: MIGRATED })
+    await db.migrate.latest({ migrationSource, tableName: MIGRATED, disableTransactions: isMysql(db) })
   }
   if (!isMysql(db)) return apply()
   const { client } = db
@@ -128,9 +131,10 @@ export const isDuplicate = (error: unknown): boolean => {
 
 const OUTAGE_CODES = new Set([
   ...['ECONNREFUSED', 'ECONNRESET', 'ETIMEDOUT', 'EPIPE', 'EHOSTUNREACH', 'ENOTFOUND', 'EAI_AGAIN'],
-  ...['PROTOCOL_CONNECTION_LOST', 'PROTOCOL_ENQUEUE_AFTER_FATAL_ERROR', 'POOL_CLOSED'],
-  ...['SQLITE_BUSY', 'SQLITE_FULL', 'SQLITE_IOERR', 'SQLITE_CANTOPEN', 'SQLITE_READONLY']
+  ...['PROTOCOL_CONNECTION_LOST', 'PROTOCOL_ENQUEUE_AFTER_FATAL_ERROR', 'POOL_CLOSED']
 ])
+/** SQLite's codes say more at their end: `SQLITE_IOERR_WRITE`. */
+const SQLITE_OUTAGES = /^SQLITE_(BUSY|FULL|IOERR|CANTOPEN|READONLY)/
 /** Too many connections, disk full, shutting down, read-only, connection killed, access denied while it restarts. */
 const OUTAGE_NUMBERS = new Set([1040, 1021, 1053, 1290, 1927, 1114, 1203, 1205, 1213, 1020])
 
@@ -138,9 +142,10 @@ function isOutage(error: unknown): boolean {
   const { code, errno, name, message } = error as { code?: string; errno?: number; name?: string; message?: string }
   return (
     OUTAGE_CODES.has(String(code)) ||
+    SQLITE_OUTAGES.test(String(code)) ||
     OUTAGE_NUMBERS.has(Number(errno)) ||
     name === 'KnexTimeoutError' ||
-    /connection is in closed state|Connection lost|aborted/i.test(String(message))
+    /connection is in closed state|Connection lost|Unable to acquire a connection|aborted/i.test(String(message))
   )
 }
 
@@ -173,17 +178,26 @@ const CHUNK_BYTES = 4 * 1024 * 1024
 
 /** Inserts rows in the caller's transaction, in statements that no server finds too large. */
 export async function insertRows(trx: Knex.Transaction, table: string, rows: object[]): Promise<void> {
+  for (const chunk of chunksOf(rows)) await trx(table).insert(chunk)
+}
+
+/** The same for rows that may exist already by their `key`: those are replaced. */
+export async function upsertRows(trx: Knex.Transaction, table: string, key: string, rows: object[]): Promise<void> {
+  for (const chunk of chunksOf(rows)) await trx(table).insert(chunk).onConflict(key).merge()
+}
+
+function* chunksOf(rows: object[]): Generator<object[]> {
   let chunk: object[] = []
   let bytes = 0
   for (const row of rows) {
     const size = Object.values(row).reduce((sum, value) => sum + (typeof value === 'string' ? value.length * 2 : 16), 0)
     if (chunk.length === CHUNK_ROWS || (chunk.length > 0 && bytes + size > CHUNK_BYTES)) {
-      await trx(table).insert(chunk)
+      yield chunk
       chunk = []
       bytes = 0
     }
     chunk.push(row)
     bytes += size
   }
-  if (chunk.length > 0) await trx(table).insert(chunk)
+  if (chunk.length > 0) yield chunk
 }

@@ -21,6 +21,7 @@ interface EventRow {
   owner: string
   ordering_key: string | null
   source: string
+  depth: number
   data: string | null
   received_at: number
 }
@@ -93,6 +94,7 @@ export async function insertEvents(trx: Knex.Transaction, events: HookEvent[], r
     owner: ownerOf(event.merId),
     ordering_key: event.key,
     source: event.source,
+    depth: event.depth,
     data: toText(event.data ?? null),
     received_at: receivedAt
   }))
@@ -107,6 +109,7 @@ const toEvent = (row: EventRow): StoredEvent => ({
   merId: merIdOf(row.owner),
   key: row.ordering_key,
   source: row.source as EventSource,
+  depth: row.depth,
   ...(row.data === null ? {} : { data: fromText(row.data) ?? null }),
   receivedAt: row.received_at
 })

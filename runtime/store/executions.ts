@@ -63,12 +63,20 @@ export function createExecutionStore(db: Database) {
         return toExecution(again)
       }),
 
-    /** The same for up to `count` finished executions that match; answers how many. */
-    replayMany: (filter: ExecutionFilter, count: number): Promise<number> =>
+    /**
+     * The same for the next `count` finished executions that match, by rising id from beyond `after` ('': from the
+     * first). Answers how many, and where to go on (null: there are no more).
+     */
+    replayMany: (
+      filter: ExecutionFilter,
+      count: number,
+      after = ''
+    ): Promise<{ replayed: number; last: string | null }> =>
       transact(db, async trx => {
-        const query = filtered(trx, filter).whereIn('status', FINISHED).orderBy('id').limit(count)
-        const rows: ExecutionRow[] = await query.forUpdate()
-        return (await replayRows(trx, rows)).length
+        const query = filtered(trx, filter).whereIn('status', FINISHED).where('id', '>', after)
+        const rows: ExecutionRow[] = await query.orderBy('id').limit(count).forUpdate()
+        const { length: replayed } = await replayRows(trx, rows)
+        return { replayed, last: rows.length < count ? null : (rows.at(-1)?.id ?? null) }
       }),
 
     /** Takes a dead letter off the list for good; its history stays. Throws NOT_FOUND, CONFLICT. */
@@ -99,7 +107,7 @@ export function createExecutionStore(db: Database) {
       return Object.fromEntries(rows.map(row => [row.status, Number(row.n)]))
     },
 
-    /** The same by hook, with the age of the oldest that waits. */
+    /** The same by hook. */
     async countsByHook(merId?: MerId): Promise<{ hook: string; status: string; count: number }[]> {
       const query = db('sandhook_executions')
         .groupBy('hook_path', 'status')
@@ -110,11 +118,35 @@ export function createExecutionStore(db: Database) {
       return rows.map(row => ({ hook: row.hook_path, status: row.status, count: Number(row.n) }))
     },
 
+    /** When the oldest execution that waits for a run was made; null: none waits. */
+    async oldestWaiting(merId?: MerId): Promise<number | null> {
+      const query = db('sandhook_executions').whereIn('status', ['queued', 'retrying']).min('created_at as oldest')
+      if (merId !== undefined) query.where('owner', ownerOf(merId))
+      const [row] = (await query) as { oldest: number | null }[]
+      return row?.oldest ?? null
+    },
+
+    /** When the newest `count` successes were made and first run, and how long the last run took. */
+    async newestTimes(
+      count: number,
+      merId?: MerId
+    ): Promise<{ createdAt: number; startedAt: number; durationMs: number }[]> {
+      const query = db('sandhook_executions').where('status', 'succeeded').orderBy('id', 'desc').limit(count)
+      if (merId !== undefined) query.where('owner', ownerOf(merId))
+      const rows: ExecutionRow[] = await query.select('created_at', 'started_at', 'duration_ms')
+      return rows.map(row => ({
+        createdAt: row.created_at,
+        startedAt: row.started_at ?? row.created_at,
+        durationMs: row.duration_ms ?? 0
+      }))
+    },
+
     /** Deletes at most `count` executions finished and created before `time`, with their runs; not dead letters. */
     async purge(time: number, count: number): Promise<number> {
       const old: { id: string }[] = await db('sandhook_executions')
         .where('id', '<', firstIdAt(time))
         .whereIn('status', ['succeeded', 'failed', 'discarded'])
+        .where('finished_at', '<', time)
         .orderBy('id')
         .limit(count)
         .select('id')

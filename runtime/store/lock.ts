@@ -1,3 +1,5 @@
+import { mkdirSync } from 'node:fs'
+import { dirname } from 'node:path'
 import Sqlite from 'better-sqlite3'
 
 /**
@@ -5,6 +7,7 @@ import Sqlite from 'better-sqlite3'
  * when the process dies. Throws an Error when another process has it.
  */
 export function lockDatabase(file: string): { release: () => void } {
+  mkdirSync(dirname(file), { recursive: true })
   const lock = new Sqlite(`${file}.lock`, { timeout: 0 })
   try {
     lock.pragma('locking_mode = EXCLUSIVE')

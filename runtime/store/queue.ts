@@ -3,7 +3,7 @@ import type { Knex } from 'knex'
 import { v7 as uuid } from 'uuid'
 import type { Attempt, Execution, HookEvent } from '../model.ts'
 import { insertAttempts } from './attempts.ts'
-import { type Database, guarded, insertRows, isDuplicate, isMysql, transact } from './database.ts'
+import { type Database, guarded, insertRows, isDuplicate, isMysql, transact, upsertRows } from './database.ts'
 import { createEventStore, type StoredEvent } from './events.ts'
 import { type ExecutionRow, fromExecution, toExecution } from './execution-row.ts'
 import { fromText, toText } from './row.ts'
@@ -76,11 +76,11 @@ export function createQueue(db: Database, node: string, leaseMs: number) {
   return guarded({
     claim,
 
-    /** Prolongs the leases of everything that this node runs. */
-    async renew(): Promise<void> {
+    /** Prolongs this node's leases of these executions; one that it claimed but never came to run ends by itself. */
+    async renew(ids: string[]): Promise<void> {
       await db('sandhook_executions')
-        .where({ node })
-        .whereNotNull('lease_until')
+        .whereIn('id', ids)
+        .where({ node, status: 'running' })
         .update({ lease_until: Date.now() + leaseMs })
     },
 
@@ -159,7 +159,7 @@ async function take(
   ids: string[],
   { node, now, leaseUntil }: { node: string; now: number; leaseUntil: number }
 ): Promise<ExecutionRow[]> {
-  const query = trx('sandhook_executions').whereIn('id', ids).whereNotNull('due_at').orderBy('id').select('*')
+  const query = trx('sandhook_executions').whereIn('id', ids).where('due_at', '<=', now).orderBy('id').select('*')
   const rows: ExecutionRow[] = await skipLocked(query, trx)
   const mark = (which: string[]) =>
     trx('sandhook_executions')
@@ -208,29 +208,31 @@ async function markEach(ids: string[], mark: (ids: string[]) => PromiseLike<unkn
 
 async function settleBatch(trx: Knex.Transaction, node: string, batch: Settlement[]): Promise<Set<string>> {
   const ids = batch.map(({ claim }) => claim.execution.id)
-  const mine: { id: string }[] = await trx('sandhook_executions')
+  const mine: { id: string; runs: number }[] = await trx('sandhook_executions')
     .whereIn('id', ids)
     .where({ node, status: 'running' })
     .orderBy('id')
     .forUpdate()
-    .select('id')
-  const held = new Set(mine.map(row => row.id))
-  const kept = batch.filter(({ claim }) => held.has(claim.execution.id))
-  if (kept.length > 0) {
-    await insertAttempts(trx, kept)
-    await trx('sandhook_executions')
-      .insert(kept.map(({ execution, claim }) => fromExecution(execution, claim.lane)))
-      .onConflict('id')
-      .merge()
-    await forgetJournal(trx, kept)
-  }
-  return new Set(ids.filter(id => !held.has(id)))
+    .select('id', 'runs')
+  // A lost execution may have come back to this very node: that is another claim, with a run of its own.
+  const runs = new Map(mine.map(row => [row.id, row.runs]))
+  const { kept = [], lost = [] } = Object.groupBy(batch, ({ claim: { execution } }) =>
+    runs.get(execution.id) === execution.runs ? 'kept' : 'lost'
+  )
+  await insertAttempts(trx, kept)
+  const rows = kept.map(({ execution, claim }) => fromExecution(execution, claim.lane))
+  await upsertRows(trx, 'sandhook_executions', 'id', rows)
+  await forgetJournal(trx, kept)
+  return new Set(lost.map(({ claim }) => claim.execution.id))
 }
 
 /** The journal serves only runs that repeat the same attempt. */
 async function forgetJournal(trx: Knex.Transaction, kept: Settlement[]): Promise<void> {
   const over = kept.filter(({ claim, execution }) => execution.attempts !== claim.execution.attempts)
-  const called = over.filter(({ attempt }) => attempt?.calls.some(call => call.kind === 'http'))
+  // Only a first run's record proves that there is nothing to forget: an earlier one's calls are not in it.
+  const called = over.filter(
+    ({ attempt, claim }) => !attempt || claim.execution.runs > 1 || attempt.calls.some(call => call.kind === 'http')
+  )
   if (called.length === 0) return
   await trx('sandhook_journal')
     .whereIn(
@@ -261,6 +263,7 @@ export async function requeue(trx: Knex.Transaction, ids: string[]): Promise<voi
       crashes: 0,
       result: null,
       error: toText(null),
+      started_at: null,
       finished_at: null,
       duration_ms: null
     })

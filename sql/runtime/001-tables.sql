@@ -40,6 +40,7 @@ CREATE TABLE IF NOT EXISTS sandhook_events (
   owner VARCHAR(64) NOT NULL,
   ordering_key VARCHAR(191) NULL,
   source VARCHAR(16) NOT NULL,
+  depth INTEGER NOT NULL,
   data MEDIUMTEXT NULL,
   received_at BIGINT NOT NULL
 ) /*! ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin */;

@@ -1,0 +1,132 @@
+import { RuntimeError } from '../errors.ts'
+import type { Announcement, Json, Limits, TransactionMode } from '../model.ts'
+import type { Answer, Param, ShopDatabase, ShopTransaction } from './shop.ts'
+import { parseStatement, type Statement } from './statement.ts'
+
+/** How a run's effects ended. `already`: an earlier run of this execution had committed them. */
+export type Commit = 'committed' | 'nothing' | 'already'
+
+/** What `db` in a script asks for, for one run. Calls come one at a time. */
+export interface DbHost {
+  /** Rows of a statement that reads. */
+  query: (sql: string, params: Param[]) => Promise<Json>
+  /** What a statement that writes came to: `{ affected, insertId }`. */
+  change: (sql: string, params: Param[]) => Promise<{ affected: number; insertId: number | string | null }>
+  /** One statement for many rows of parameters; answers the affected rows of all. */
+  batch: (sql: string, rows: Param[][]) => Promise<number>
+  /** Opens a nested transaction (a savepoint) and names it. */
+  begin: () => Promise<number>
+  keep: (mark: number) => Promise<void>
+  undo: (mark: number) => Promise<void>
+  /** Ends the run's transaction by committing it; with `marker`, together with the proof that the run is done. */
+  commit: (marker: EffectMarker | null) => Promise<Commit>
+  rollback: () => Promise<void>
+}
+
+/** Proof in the shop that an execution's writes are committed, with what its script returned and wanted told. */
+export interface EffectMarker {
+  executionId: string
+  result: Json
+  announcements: Announcement[]
+}
+
+export interface DbNeeds {
+  shop: ShopDatabase
+  limits: Limits
+  mode: TransactionMode
+  /** Fires when the run is over. */
+  signal: AbortSignal
+}
+
+const INSERT_MARKER = parseStatement('INSERT INTO hook_effects (execution_id, result, created_at) VALUES (?, ?, ?)')
+const SELECT_MARKER = parseStatement('SELECT result FROM hook_effects WHERE execution_id = ?')
+const NEVER = new AbortController().signal
+const MARKER_BOUNDS = { rows: 1, bytes: 16_000_000 }
+const DUPLICATE_KEY = 1062
+
+/**
+ * A run's view of the shop. Reads before the first write run outside any transaction; the first write, or a read that
+ * locks, opens one, in which everything else happens until `commit` or `rollback`. In mode `none` each statement
+ * commits by itself, except within `db.transaction`.
+ */
+export function createDbHost({ shop, limits, mode, signal }: DbNeeds): DbHost {
+  let open: ShopTransaction | null = null
+  let marks = 0
+  const bounds = { rows: limits.dbRows, bytes: limits.dbBytes }
+
+  const opened = async (): Promise<ShopTransaction> => {
+    open ??= await shop.begin(signal)
+    return open
+  }
+
+  async function run(statement: Statement, params: Param[]): Promise<Answer> {
+    const writes = statement.kind === 'write' || statement.locks
+    const runner = open ?? (writes && mode === 'run' ? await opened() : shop)
+    return runner.run(statement, params, { bounds, signal })
+  }
+
+  async function change(sql: string, params: Param[]) {
+    const answer = await run(parseStatement(sql), params)
+    if ('affected' in answer) return answer
+    throw new RuntimeError('DB_DENIED', 'This statement reads: use db.select, db.selectOne or db.selectValue for it.')
+  }
+
+  async function end(how: 'commit' | 'rollback'): Promise<void> {
+    const transaction = open
+    open = null
+    await transaction?.[how]()
+  }
+
+  return {
+    async query(sql, params) {
+      const answer = await run(parseStatement(sql), params)
+      if ('rows' in answer) return answer.rows
+      throw new RuntimeError('DB_DENIED', 'This statement writes: use db.insert, db.update or db.delete for it.')
+    },
+    change,
+    async batch(sql, rows) {
+      let affected = 0
+      for (const params of rows) affected += (await change(sql, params)).affected
+      return affected
+    },
+    async begin() {
+      const outermost = open === null
+      const transaction = await opened()
+      if (mode === 'none' && outermost) return 0
+      await transaction.savepoint(++marks)
+      return marks
+    },
+    async keep(mark) {
+      if (mark === 0) await end('commit')
+      else await open?.release(mark)
+    },
+    async undo(mark) {
+      if (mark === 0) await end('rollback')
+      else await open?.undo(mark)
+    },
+    async commit(marker) {
+      if (!open) return 'nothing'
+      try {
+        if (marker) {
+          const { executionId, result, announcements } = marker
+          const params = [executionId, JSON.stringify({ result, announcements }), Date.now()]
+          await open.run(INSERT_MARKER, params, { bounds: MARKER_BOUNDS, signal: NEVER })
+        }
+        await end('commit')
+        return 'committed'
+      } catch (error) {
+        await end('rollback')
+        if (error instanceof RuntimeError && error.data?.errno === DUPLICATE_KEY) return 'already'
+        throw error
+      }
+    },
+    rollback: () => end('rollback')
+  }
+}
+
+/** The marker of an execution whose effects are in the shop already; null: they are not. */
+export async function findMarker(shop: ShopDatabase, executionId: string): Promise<EffectMarker | null> {
+  const answer = await shop.run(SELECT_MARKER, [executionId], { bounds: MARKER_BOUNDS, signal: NEVER })
+  const row = 'rows' in answer ? answer.rows[0] : undefined
+  return row ? { executionId, ...JSON.parse(String(row.result)) } : null
+}
