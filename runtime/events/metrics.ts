@@ -1,0 +1,66 @@
+import { Counter, Gauge, Histogram, type Registry } from 'prom-client'
+import type { Settlement } from '../store/queue.ts'
+
+export interface MetricNeeds {
+  registry: Registry
+  /** This node's load, asked at each scrape. */
+  load: () => { running: number; unsettled: number; runnersUp: number; runnersWanted: number }
+}
+
+export interface Metrics {
+  accepted: (source: string, events: number, duplicates: number) => void
+  settled: (batch: Settlement[]) => void
+}
+
+const SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30]
+
+/** What this node counts, in Prometheus' terms. */
+export function createMetrics({ registry, load }: MetricNeeds): Metrics {
+  const registers = [registry]
+  const events = new Counter({
+    name: 'sandhook_events_total',
+    help: 'Events accepted, by source; duplicates apart',
+    labelNames: ['source', 'duplicate'],
+    registers
+  })
+  const runs = new Counter({
+    name: 'sandhook_runs_total',
+    help: 'Runs by hook and by the status that they led to',
+    labelNames: ['hook', 'status', 'code'],
+    registers
+  })
+  const duration = new Histogram({
+    name: 'sandhook_run_seconds',
+    help: 'Wall clock of a run, by hook',
+    labelNames: ['hook'],
+    buckets: SECONDS,
+    registers
+  })
+  const gauge = (name: string, help: string, read: () => number) =>
+    new Gauge({
+      name,
+      help,
+      registers,
+      collect() {
+        this.set(read())
+      }
+    })
+  gauge('sandhook_running', 'Executions that this node runs', () => load().running)
+  gauge('sandhook_unsettled', 'Outcomes that wait to be written', () => load().unsettled)
+  gauge('sandhook_runners_up', 'Runner processes that are up', () => load().runnersUp)
+  gauge('sandhook_runners_wanted', 'Runner processes that there should be', () => load().runnersWanted)
+
+  return {
+    accepted(source, count, duplicates) {
+      events.inc({ source, duplicate: 'false' }, count - duplicates)
+      if (duplicates > 0) events.inc({ source, duplicate: 'true' }, duplicates)
+    },
+    settled(batch) {
+      for (const { execution, attempt } of batch) {
+        const hook = execution.hookPath
+        runs.inc({ hook, status: execution.status, code: execution.error?.code ?? '' })
+        if (attempt) duration.observe({ hook }, attempt.durationMs / 1000)
+      }
+    }
+  }
+}
