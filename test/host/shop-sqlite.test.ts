@@ -1,0 +1,151 @@
+import Database from 'better-sqlite3'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import type { Param, Row, ShopDatabase } from '../../runtime/host/shop.ts'
+import { openSqliteShop } from '../../runtime/host/shop-sqlite.ts'
+import { translate } from '../../runtime/host/sqlite-translate.ts'
+import { parseStatement } from '../../runtime/host/statement.ts'
+import { makeSqlite, type TestDatabase } from '../support/databases.ts'
+
+const BOUNDS = { rows: 1_000, bytes: 8_000_000 }
+const never = new AbortController().signal
+
+let database: TestDatabase
+let file: string
+let shop: ShopDatabase
+
+beforeEach(async () => {
+  database = await makeSqlite()
+  file = database.url.slice('sqlite:'.length)
+  shop = openSqliteShop(file)
+  const connection = new Database(file)
+  connection.exec('CREATE TABLE t (id INTEGER PRIMARY KEY, a INTEGER UNIQUE, b TEXT)')
+  connection.exec('CREATE TABLE u (id INTEGER PRIMARY KEY, a INTEGER)')
+  connection.close()
+})
+afterEach(async () => {
+  await shop.close()
+  await database.drop()
+})
+
+const run = (sql: string, ...params: Param[]) =>
+  shop.run(parseStatement(sql), params, { bounds: BOUNDS, signal: never })
+const rows = async (sql: string, ...params: Param[]) => ((await run(sql, ...params)) as { rows: Row[] }).rows
+
+test.each([
+  ['SELECT a FROM t WHERE b = "x" FOR UPDATE', "SELECT a FROM t WHERE b = 'x'"],
+  ['SELECT a FROM t USE INDEX (i) LOCK IN SHARE MODE', 'SELECT a FROM t'],
+  ['INSERT IGNORE INTO t (a) VALUES (?)', 'INSERT OR IGNORE INTO t (a) VALUES (?)'],
+  ['INSERT INTO t SET a = 1, b = CONCAT(?, 2)', 'INSERT INTO t (a, b) VALUES ( 1, CONCAT(?, 2))'],
+  ['UPDATE t x SET x.a = 1, x.b = ? WHERE x.id = 2', 'UPDATE t AS x SET `a` = 1, `b` = ? WHERE x.`id` = 2'],
+  ['(SELECT 1) UNION DISTINCT (SELECT 2)', 'SELECT * FROM (SELECT 1) UNION SELECT * FROM (SELECT 2)'],
+  ['SELECT COUNT(*) FROM t', 'SELECT COUNT(*) FROM t']
+])('writes %s for SQLite', (sql, expected) => {
+  expect(translate(parseStatement(sql)).replace(/\s+/g, ' ').trim()).toBe(expected)
+})
+
+test.each([
+  ['a XOR b', 'SELECT 1 XOR 0', 'XOR'],
+  ['variables', 'SELECT @a', 'the variable @a'],
+  ['an UPDATE over two tables', 'UPDATE t JOIN u ON t.a = u.a SET t.b = 1', 'UPDATE over several tables'],
+  ['a DELETE over two tables', 'DELETE t FROM t JOIN u ON t.a = u.a', 'DELETE over several tables'],
+  ['WITH ROLLUP', 'SELECT a, COUNT(*) FROM t GROUP BY a WITH ROLLUP', 'WITH ROLLUP'],
+  ['DEFAULT as a value', 'INSERT INTO t (a) VALUES (DEFAULT)', 'DEFAULT as a value'],
+  ['what would fill the memory', 'SELECT zeroblob(1000000000)', 'the function ZEROBLOB']
+])('refuses %s with a remedy', async (_, sql, what) => {
+  await expect(run(sql)).rejects.toMatchObject({
+    code: 'DB_ERROR',
+    message: expect.stringMatching(new RegExp(`^The embedded database \\(SQLite\\) does not know ${what}: .`))
+  })
+})
+
+test.each([
+  ['SELECT a / 2, COUNT(*) AS n FROM t GROUP BY a', ['a / 2', 'n']],
+  ['SELECT t.a, "x", NOW(), a + 1 c FROM t', ['a', 'x', 'NOW()', 'c']],
+  ['SELECT DISTINCT IF(a > 1, "y", "n") FROM t', ['IF(a > 1, "y", "n")']],
+  ['SELECT 1 - 1/2', ['1 - 1/2']]
+])('names the columns of %s as MySQL does', async (sql, names) => {
+  await run('INSERT INTO t (a) VALUES (5)')
+  expect(Object.keys((await rows(sql))[0] as Row)).toEqual(names)
+})
+
+test('runs an upsert from a query', async () => {
+  await run('INSERT INTO t (a, b) VALUES (1, ?), (2, ?)', 'x', 'y')
+  await run('INSERT INTO u (a) VALUES (2), (3)')
+  const upsert = "INSERT INTO t (a, b) SELECT a, 'new' FROM u ON DUPLICATE KEY UPDATE b = CONCAT(b, '+', VALUES(b))"
+  await run(upsert)
+  expect(await rows('SELECT a, b FROM t ORDER BY a')).toEqual([
+    { a: 1, b: 'x' },
+    { a: 2, b: 'y+new' },
+    { a: 3, b: 'new' }
+  ])
+})
+
+test('keeps whole numbers whole in a text column', async () => {
+  await run('INSERT INTO t (a, b) VALUES (1, ?), (2, CONCAT(FLOOR(5.5), LENGTH(?)))', 9_000_000_000, 'abc')
+  expect(await rows('SELECT b FROM t')).toEqual([{ b: '9000000000' }, { b: '53' }])
+})
+
+test('ends a recursion that would never end', async () => {
+  const endless = 'WITH RECURSIVE n AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM n) SELECT COUNT(*) AS c FROM n'
+  expect(await rows(endless)).toEqual([{ c: 100_000 }])
+})
+
+test.each([
+  ['REPEAT', "SELECT REPEAT('x', 1000000000)"],
+  ['REPLACE', "SELECT REPLACE(REPEAT('x', 4000000), 'x', REPEAT('y', 1000))"],
+  ['LPAD', "SELECT LPAD('x', 1000000000, 'y')"]
+])('refuses what %s would fill the memory with', async (_, sql) => {
+  await expect(run(sql)).rejects.toMatchObject({
+    code: 'DB_ERROR',
+    message: expect.stringContaining('4000000 characters')
+  })
+})
+
+test('cannot be made to hang by a pattern', async () => {
+  const subject = `${'a'.repeat(40)}!`
+  const before = performance.now()
+  expect(
+    await rows("SELECT ? REGEXP '^(a+)+$' AS r, ? LIKE ? AS l", subject, 'a'.repeat(5_000), `${'%a'.repeat(20)}b`)
+  ).toEqual([{ r: 0, l: 0 }])
+  expect(performance.now() - before).toBeLessThan(1_000)
+  await expect(run("SELECT 'aa' REGEXP '(a)\\\\1'")).rejects.toMatchObject({ code: 'DB_ERROR' })
+})
+
+test('gives writers their turn in order, and readers theirs at once', async () => {
+  const order: string[] = []
+  const first = await shop.begin(never)
+  const second = shop.begin(never).then(async transaction => {
+    order.push('second')
+    await transaction.rollback()
+  })
+  const third = run('INSERT INTO t (a) VALUES (3)').then(() => order.push('third'))
+  await rows('SELECT 1')
+  order.push('read')
+  await first.commit()
+  await Promise.all([second, third])
+  expect(order).toEqual(['read', 'second', 'third'])
+})
+
+test('waits, without blocking, for another program that writes', async () => {
+  const other = new Database(file)
+  other.exec('BEGIN IMMEDIATE')
+  const written = run('INSERT INTO t (a) VALUES (1)')
+  await rows('SELECT 1')
+  other.exec('COMMIT')
+  other.close()
+  expect(await written).toMatchObject({ affected: 1 })
+})
+
+test('gives the turn on when a statement or a wait fails', async () => {
+  const other = new Database(file)
+  other.exec('BEGIN IMMEDIATE')
+  const end = new AbortController()
+  const waiting = shop.begin(end.signal)
+  await rows('SELECT 1')
+  end.abort(new Error('time limit'))
+  await expect(waiting).rejects.toMatchObject({ code: 'DB_ERROR' })
+  other.exec('COMMIT')
+  other.close()
+  await expect(run('INSERT INTO t (nope) VALUES (1)')).rejects.toMatchObject({ code: 'DB_ERROR' })
+  expect(await run('INSERT INTO t (a) VALUES (1)')).toMatchObject({ affected: 1 })
+})

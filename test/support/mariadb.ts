@@ -1,0 +1,129 @@
+import { execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import mysql from 'mysql2/promise'
+
+/** A MySQL or MariaDB server that tests may do anything with. */
+export interface TestServer {
+  /** Where an account with every right reaches the server, without a database. */
+  adminUrl: string
+  /** The same with a database's name. */
+  url: (database: string) => string
+  stop: () => Promise<void>
+}
+
+/**
+ * A real server for one test run: the one of `TEST_MYSQL_URL`, or else a private MariaDB in a fresh folder on a free
+ * port of 127.0.0.1, installed first where this may be done. Null where there is none to be had; with `CI=true` throws.
+ */
+export async function startMariadb(): Promise<TestServer | null> {
+  const given = process.env.TEST_MYSQL_URL
+  if (given) return { ...addresses(given), stop: async () => {} }
+  const program = findProgram() ?? install()
+  if (program) return launch(program)
+  if (process.env.CI === 'true')
+    throw new Error('No mariadbd to test with: install mariadb-server or set TEST_MYSQL_URL')
+  return null
+}
+
+function addresses(base: string): Pick<TestServer, 'adminUrl' | 'url'> {
+  const url = (database: string) => {
+    const address = new URL(base)
+    address.pathname = `/${database}`
+    return address.href
+  }
+  return { adminUrl: url(''), url }
+}
+
+const findProgram = (): string | undefined =>
+  [...(process.env.PATH ?? '').split(':'), '/usr/sbin'].map(folder => join(folder, 'mariadbd')).find(existsSync)
+
+function install(): string | undefined {
+  if (process.getuid?.() !== 0 || !existsSync('/etc/debian_version')) return undefined
+  const options = { stdio: 'ignore', env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' } } as const
+  try {
+    execFileSync('apt-get', ['update'], options)
+    execFileSync('apt-get', ['install', '-y', '--no-install-recommends', 'mariadb-server'], options)
+  } catch {
+    return undefined
+  }
+  return findProgram()
+}
+
+/** Ends the server when its input does: at `stop`, and when the test run was killed before it could say so. */
+const OUTLIVED = 'exec 3<&0; "$0" "$@" 3<&- & server=$!; (read -r _ <&3; kill $server) & wait $server'
+
+async function launch(program: string): Promise<TestServer> {
+  const folder = mkdtempSync(join(tmpdir(), 'sandhook-mariadb-'))
+  const data = join(folder, 'data')
+  const user = process.getuid?.() === 0 ? ['--user=root'] : []
+  execFileSync(
+    'mariadb-install-db',
+    ['--no-defaults', `--datadir=${data}`, '--auth-root-authentication-method=normal', '--skip-test-db', ...user],
+    { stdio: 'ignore' }
+  )
+  const port = await freePort()
+  const log = join(folder, 'error.log')
+  const pidFile = join(folder, 'pid')
+  const server = spawn(
+    'sh',
+    [
+      '-c',
+      OUTLIVED,
+      program,
+      '--no-defaults',
+      ...user,
+      `--datadir=${data}`,
+      `--socket=${join(folder, 'socket')}`,
+      `--pid-file=${pidFile}`,
+      `--port=${port}`,
+      '--bind-address=127.0.0.1',
+      '--skip-name-resolve',
+      '--character-set-server=utf8mb4',
+      '--innodb-flush-log-at-trx-commit=1',
+      '--innodb-buffer-pool-size=64M',
+      '--performance-schema=OFF',
+      `--log-error=${log}`
+    ],
+    { stdio: ['pipe', 'ignore', 'ignore'] }
+  )
+  const exited = once(server, 'exit')
+  const stop = async () => {
+    server.stdin?.end()
+    const patience = setTimeout(() => process.kill(Number(readFileSync(pidFile, 'utf8')), 'SIGKILL'), 10_000)
+    await exited
+    clearTimeout(patience)
+    rmSync(folder, { recursive: true, force: true })
+  }
+  const base = `mysql://root@127.0.0.1:${port}`
+  if (await answers(base, () => server.exitCode !== null)) return { ...addresses(base), stop }
+  const said = existsSync(log) ? readFileSync(log, 'utf8') : ''
+  await stop()
+  throw new Error(`mariadbd did not start: ${said.slice(-2_000)}`)
+}
+
+/** Whether the server lets a client in within 30 s; gives up at once when it has ended. */
+async function answers(url: string, ended: () => boolean): Promise<boolean> {
+  for (const deadline = Date.now() + 30_000; Date.now() < deadline && !ended(); ) {
+    try {
+      const connection = await mysql.createConnection(url)
+      await connection.end()
+      return true
+    } catch {
+      await new Promise(resolve => setTimeout(resolve, 50))
+    }
+  }
+  return false
+}
+
+async function freePort(): Promise<number> {
+  const probe = createServer().listen(0, '127.0.0.1')
+  await once(probe, 'listening')
+  const { port } = probe.address() as { port: number }
+  probe.close()
+  await once(probe, 'close')
+  return port
+}
