@@ -1,11 +1,10 @@
-import type { Knex } from 'knex'
 import { v7 as uuid } from 'uuid'
 import type { CatalogEntry } from '../config.ts'
 import { asRuntimeError, RuntimeError } from '../errors.ts'
 import type { ShopDatabase } from '../host/shop.ts'
 import { parseStatement } from '../host/statement.ts'
 import type { EventSource, HookEvent, Json, MerId } from '../model.ts'
-import { type Database, guarded, isDuplicate, transact } from '../store/database.ts'
+import { type Database, guarded, isDuplicate, type Transaction, transact } from '../store/database.ts'
 import { insertEvents, knownEvents } from '../store/events.ts'
 import { insertExecutions, laneOf, newExecution } from '../store/queue.ts'
 import { merIdOf } from '../store/row.ts'
@@ -92,7 +91,7 @@ export function createAccept({ db, registry, merchantOf, onAccepted, onCounted }
     const { hooks } = await registry.current()
     for (const event of events)
       if (event.merId === null && concernsMerchants(hooks, event.eventKey)) event.merId = await merchantOf(event)
-    const insert = async (trx: Knex.Transaction): Promise<Accepted[]> => {
+    const insert = async (trx: Transaction): Promise<Accepted[]> => {
       const known = await knownEvents(
         trx,
         events.map(event => event.id)
@@ -147,7 +146,7 @@ function takeBatch(waiting: Waiting[]): Waiting[] {
 }
 
 /** Two nodes may be given the same new event at the same moment: the later one looks again, and finds it known. */
-async function insertOnce<T>(db: Database, insert: (trx: Knex.Transaction) => Promise<T>): Promise<T> {
+async function insertOnce<T>(db: Database, insert: (trx: Transaction) => Promise<T>): Promise<T> {
   for (let race = 1; ; race++) {
     try {
       return await transact(db, insert)

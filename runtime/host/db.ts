@@ -50,18 +50,19 @@ const DUPLICATE_KEY = 1062
  * commits by itself, except within `db.transaction`.
  */
 export function createDbHost({ shop, limits, mode, signal }: DbNeeds): DbHost {
-  let open: ShopTransaction | null = null
+  /** The transaction, from the moment that it is asked for: a run may be over before it is open. */
+  let open: Promise<ShopTransaction> | null = null
   let marks = 0
   const bounds = { rows: limits.dbRows, bytes: limits.dbBytes }
 
-  const opened = async (): Promise<ShopTransaction> => {
-    open ??= await shop.begin(signal)
+  const opened = (): Promise<ShopTransaction> => {
+    open ??= shop.begin(signal)
     return open
   }
 
   async function run(statement: Statement, params: Param[]): Promise<Answer> {
     const writes = statement.kind === 'write' || statement.locks
-    const runner = open ?? (writes && mode === 'run' ? await opened() : shop)
+    const runner = await (open ?? (writes && mode === 'run' ? opened() : shop))
     return runner.run(statement, params, { bounds, signal })
   }
 
@@ -72,7 +73,8 @@ export function createDbHost({ shop, limits, mode, signal }: DbNeeds): DbHost {
   }
 
   async function end(how: 'commit' | 'rollback'): Promise<void> {
-    const transaction = open
+    // One that could not be opened has been told to the script.
+    const transaction = await open?.catch(() => null)
     open = null
     await transaction?.[how]()
   }
@@ -98,19 +100,20 @@ export function createDbHost({ shop, limits, mode, signal }: DbNeeds): DbHost {
     },
     async keep(mark) {
       if (mark === 0) await end('commit')
-      else await open?.release(mark)
+      else await (await open)?.release(mark)
     },
     async undo(mark) {
       if (mark === 0) await end('rollback')
-      else await open?.undo(mark)
+      else await (await open)?.undo(mark)
     },
     async commit(marker) {
-      if (!open) return 'nothing'
+      const transaction = await open?.catch(() => null)
+      if (!transaction) return 'nothing'
       try {
         if (marker) {
           const { executionId, result, announcements } = marker
           const params = [executionId, JSON.stringify({ result, announcements }), Date.now()]
-          await open.run(INSERT_MARKER, params, { bounds: MARKER_BOUNDS, signal: NEVER })
+          await transaction.run(INSERT_MARKER, params, { bounds: MARKER_BOUNDS, signal: NEVER })
         }
         await end('commit')
         return 'committed'

@@ -5,6 +5,7 @@ import knex, { type Knex } from 'knex'
 import { RuntimeError } from '../errors.ts'
 
 export type Database = Knex
+/** What its work is given by `transact`. */
 export type Transaction = Knex.Transaction
 
 const MIGRATIONS = new URL('../../sql/runtime/', import.meta.url)
@@ -113,7 +114,7 @@ function ignoreExistingIndex(error: unknown): void {
 const CONFLICTS = new Set([1213, 1205, 1020])
 
 /** Runs `work` in one transaction; a deadlock or lock wait, which MySQL leaves to its clients, starts it again. */
-export async function transact<T>(db: Database, work: (trx: Knex.Transaction) => Promise<T>): Promise<T> {
+export async function transact<T>(db: Database, work: (trx: Transaction) => Promise<T>): Promise<T> {
   for (let attempt = 1; ; attempt++) {
     try {
       return await db.transaction(work)
@@ -177,12 +178,12 @@ const CHUNK_ROWS = 100
 const CHUNK_BYTES = 4 * 1024 * 1024
 
 /** Inserts rows in the caller's transaction, in statements that no server finds too large. */
-export async function insertRows(trx: Knex.Transaction, table: string, rows: object[]): Promise<void> {
+export async function insertRows(trx: Transaction, table: string, rows: object[]): Promise<void> {
   for (const chunk of chunksOf(rows)) await trx(table).insert(chunk)
 }
 
 /** The same for rows that may exist already by their `key`: those are replaced. */
-export async function upsertRows(trx: Knex.Transaction, table: string, key: string, rows: object[]): Promise<void> {
+export async function upsertRows(trx: Transaction, table: string, key: string, rows: object[]): Promise<void> {
   for (const chunk of chunksOf(rows)) await trx(table).insert(chunk).onConflict(key).merge()
 }
 

@@ -33,18 +33,10 @@ export type TokenStore = ReturnType<typeof createTokenStore>
 
 /** Access tokens: stored as SHA-256 of 256 random bits, looked up by that hash, shown once. */
 export function createTokenStore(db: Database) {
-  const insert = async (id: string, secret: string, fields: Omit<Token, 'id' | 'createdAt'>): Promise<Token> => {
-    const row: TokenRow = {
-      id,
-      name: fields.name,
-      hash: hashOf(secret),
-      scopes: JSON.stringify(fields.scopes),
-      owner: ownerOf(fields.merId),
-      created_at: Date.now(),
-      expires_at: fields.expiresAt
-    }
-    await db('sandhook_tokens').insert(row).onConflict('id').merge()
-    return toToken(row)
+  async function adminExists(): Promise<boolean> {
+    const query = db('sandhook_tokens').where('scopes', 'like', '%"admin"%')
+    const row = await query.whereRaw('(expires_at IS NULL OR expires_at > ?)', [Date.now()]).first('id')
+    return row !== undefined
   }
 
   return guarded({
@@ -59,19 +51,24 @@ export function createTokenStore(db: Database) {
     /** Makes a token; its secret is in this answer and nowhere else. */
     async create(fields: Omit<Token, 'id' | 'createdAt'>): Promise<{ token: Token; secret: string }> {
       const secret = newSecret()
-      return { token: await insert(uuid(), secret, fields), secret }
+      const row = toRow(uuid(), secret, fields)
+      await db('sandhook_tokens').insert(row)
+      return { token: toToken(row), secret }
     },
 
     /**
-     * The bootstrap admin's token is `wanted` from now on; without a wish one is made if no admin token was ever
-     * made. Answers a made secret, to be shown once.
+     * The bootstrap admin's token is `wanted` from now on; without a wish one is made if there is no admin token that
+     * still holds. Answers a made secret, to be shown once.
      */
     async bootstrap(wanted: string | null): Promise<string | null> {
-      const fields = { name: 'bootstrap', scopes: ['admin' as const], merId: null, expiresAt: null }
-      if (wanted === null && (await db('sandhook_tokens').where({ id: 'bootstrap' }).first())) return null
       const secret = wanted ?? newSecret()
-      await insert('bootstrap', secret, fields)
-      return wanted === null ? secret : null
+      const row = toRow('bootstrap', secret, { name: 'bootstrap', scopes: ['admin'], merId: null, expiresAt: null })
+      const insert = db('sandhook_tokens').insert(row).onConflict('id')
+      if (wanted !== null) await insert.merge()
+      else if (!(await adminExists())) await insert.ignore()
+      // Of nodes that start at the same moment, only the one whose token it is may show it.
+      const mine = wanted === null && (await db('sandhook_tokens').where({ hash: row.hash }).first('id'))
+      return mine ? secret : null
     },
 
     /** One page of tokens, the newest first. */
@@ -95,6 +92,16 @@ export function createTokenStore(db: Database) {
 const newSecret = (): string => `shk_${randomBytes(32).toString('base64url')}`
 
 const hashOf = (secret: string): string => createHash('sha256').update(secret).digest('hex')
+
+const toRow = (id: string, secret: string, fields: Omit<Token, 'id' | 'createdAt'>): TokenRow => ({
+  id,
+  name: fields.name,
+  hash: hashOf(secret),
+  scopes: JSON.stringify(fields.scopes),
+  owner: ownerOf(fields.merId),
+  created_at: Date.now(),
+  expires_at: fields.expiresAt
+})
 
 const toToken = (row: TokenRow): Token => ({
   id: row.id,
