@@ -61,6 +61,21 @@ const BuiltinHook = Type.Object({
 })
 export type BuiltinHook = Static<typeof BuiltinHook>
 
+/** A row of `config/targets.json`; host/target-state.ts says what each member means. */
+const Target = Type.Object(
+  {
+    host: Type.String({ minLength: 1 }),
+    each: Type.Optional(Type.String()),
+    perMinute: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000 })),
+    parallel: Type.Optional(positive),
+    full: Type.Union([Type.Literal('queue'), Type.Literal('merge'), Type.Literal('drop-oldest')]),
+    waiting: Type.Optional(positive),
+    breaker: Type.Optional(Type.Object({ failures: positive, openMs: positive }))
+  },
+  { additionalProperties: false }
+)
+export type TargetConfig = Static<typeof Target>
+
 /** A row of `config/aliases.json`: a further address of a hook, which a partner's document names. */
 const Alias = Type.Object({
   path: Type.String({ pattern: '^/' }),
@@ -96,6 +111,7 @@ export interface Config {
   readonly catalog: CatalogEntry[]
   readonly builtinHooks: BuiltinHook[]
   readonly aliases: Alias[]
+  readonly targets: TargetConfig[]
 }
 
 /** A setting that is wrong. The message is one line: the variable, what is wrong with it, an example. */
@@ -129,7 +145,8 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     limits: readFile('limits.json', LimitsFile),
     catalog: readFile('events.json', Type.Array(CatalogEntry)),
     builtinHooks: readFile('builtin-hooks.json', Type.Array(BuiltinHook)),
-    aliases: readFile('aliases.json', Type.Array(Alias))
+    aliases: readFile('aliases.json', Type.Array(Alias)),
+    targets: readFile('targets.json', Type.Array(Target))
   })
 }
 

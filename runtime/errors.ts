@@ -46,10 +46,13 @@ const RULES = {
   HTTP_ERROR: { status: 502, retry: 'yes' },
   HTTP_DENIED: { status: 403, retry: 'yes' },
   HTTP_TIMEOUT: { status: 504, retry: 'yes' },
+  HTTP_FULL: { status: 503, retry: 'free' },
+  HTTP_DROPPED: { status: 503, retry: 'no' },
   LIBRARY_MISSING: { status: 500, retry: 'yes' },
   ARGUMENT_INVALID: { status: 500, retry: 'yes' },
 
   // The runtime's own fault: the run did not end by anything that the script did.
+  HTTP_DEFERRED: { status: 503, retry: 'free' },
   RUNNER_LOST: { status: 503, retry: 'free' },
   DB_CONFLICT: { status: 503, retry: 'free' },
   DB_UNAVAILABLE: { status: 503, retry: 'free' },

@@ -29,6 +29,7 @@ import { keyMatches } from './events/router.ts'
 import { purgeEffects } from './host/effects.ts'
 import { createHttpClient } from './host/http-client.ts'
 import type { ShopDatabase } from './host/shop.ts'
+import { createTargets } from './host/targets.ts'
 import { createFleet, type Fleet } from './runner/fleet.ts'
 import { keptKey, proveKey } from './secret-key.ts'
 import { isEmbedded, type OnClose, openGuard, openShop, openStore, prepareShop } from './startup.ts'
@@ -41,6 +42,7 @@ import { createExecutionStore } from './store/executions.ts'
 import { createHookStore } from './store/hooks.ts'
 import { createQueue } from './store/queue.ts'
 import { createStateStore } from './store/state.ts'
+import { createTargetStore } from './store/targets.ts'
 import { createTokenStore } from './store/tokens.ts'
 
 /** A Sandhook that runs. */
@@ -85,7 +87,8 @@ const openStores = (db: Database, config: Config) => {
     tokens: createTokenStore(db),
     events: createEventStore(db),
     executions: createExecutionStore(db),
-    audit: createAuditStore(db)
+    audit: createAuditStore(db),
+    targets: createTargetStore(db)
   }
 }
 
@@ -154,7 +157,8 @@ function startEngine(config: Config, { db, shop, stores, logger, ownHosts }: Eng
     )
   })
   const announce = createAnnounce({ accept })
-  const runAttempt = createRunAttempt({ fleet, shop, http, env, journal: queue, limits, announce })
+  const targets = createTargets({ targets: config.targets, store: stores.targets })
+  const runAttempt = createRunAttempt({ fleet, shop, http, targets, env, journal: queue, limits, announce })
   const dispatcher = createDispatcher({
     ...{ queue, registry, fleet, runAttempt, limits, retry: config.limits.retry, leaseMs: LEASE_MS, logger },
     ...{ alone: isEmbedded(config.databaseUrl), onSettled: metrics.settled }

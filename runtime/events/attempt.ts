@@ -6,6 +6,7 @@ import type { HttpClient } from '../host/http-client.ts'
 import { createMask, type Mask, maskJson } from '../host/mask.ts'
 import { createRunHost, type RunHostCalls } from '../host/run-host.ts'
 import type { ShopDatabase } from '../host/shop.ts'
+import type { Targets } from '../host/targets.ts'
 import type { Announcement, Attempt, Execution, Failure, HookEvent, Json, Limits, LogLine } from '../model.ts'
 import type { Fleet } from '../runner/fleet.ts'
 import type { RunOutcome } from '../runner/runner.ts'
@@ -46,6 +47,7 @@ export interface AttemptNeeds {
   fleet: Fleet
   shop: ShopDatabase
   http: HttpClient
+  targets: Targets
   env: Pick<EnvStore, 'granted'>
   journal: Pick<Queue, 'journal' | 'journaled'>
   limits: Limits
@@ -93,7 +95,14 @@ async function perform(
   const endOfRun = AbortSignal.any([over.signal, signal])
   const db = createDbHost({ shop: needs.shop, limits, mode: hook.transaction, signal: endOfRun })
   const journal = await openJournal(needs.journal, execution)
-  const http = createHttpHost({ client: needs.http, limits, executionId: execution.id, journal, signal: endOfRun })
+  const http = createHttpHost({
+    client: needs.http,
+    limits,
+    executionId: execution.id,
+    journal,
+    targets: needs.targets,
+    signal: endOfRun
+  })
   const library = async (path: string) => textOf(request.hooks.library(path, hook.merId))
   const announcer = createAnnouncer({ executionId: execution.id, merId: hook.merId, depth: request.event.depth })
   const host = createRunHost({ db, http, announcer, library, limits, mask: run.mask, signal: endOfRun })

@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import type { BuiltinHook } from '../config.ts'
+import { RuntimeError } from '../errors.ts'
 import type { HookStore } from '../store/hooks.ts'
 
 const HOOKS = new URL('../../hooks/', import.meta.url)
@@ -20,10 +21,15 @@ export async function publishBuiltins(store: HookStore, shipped: BuiltinHook[]):
     const there = known.get(path)
     if (there && (there.version.script === script || there.version.createdBy !== AUTHOR)) continue
     if (there) await store.update(there.hook.id, {}, { script, compiled: null }, AUTHOR)
-    else await store.create({ ...FRESH, ...fields }, { script, compiled: null }, AUTHOR)
+    else await store.create({ ...FRESH, ...fields }, { script, compiled: null }, AUTHOR).catch(madeByAnotherNode)
     changed.push(path)
   }
   return changed
+}
+
+/** Nodes that start together publish the same. */
+function madeByAnotherNode(error: unknown): void {
+  if (!(error instanceof RuntimeError) || error.code !== 'HOOK_PATH_TAKEN') throw error
 }
 
 const FRESH = {

@@ -29,10 +29,16 @@ const METHODS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'] as const
 /** `ANY /custom/<path>`: runs that hook now and answers what it answers. */
 export const callRoutes = (needs: CallRouteNeeds): FastifyPluginAsyncTypebox => {
   return async app => {
-    app.addContentTypeParser('application/x-www-form-urlencoded', { parseAs: 'string' }, async (_request: FastifyRequest, body: string | Buffer) =>
-      Object.fromEntries(new URLSearchParams(String(body)))
+    app.addContentTypeParser(
+      'application/x-www-form-urlencoded',
+      { parseAs: 'string' },
+      async (_request: FastifyRequest, body: string | Buffer) => Object.fromEntries(new URLSearchParams(String(body)))
     )
-    app.addContentTypeParser('*', { parseAs: 'string' }, async (_request: FastifyRequest, body: string | Buffer) => body)
+    app.addContentTypeParser(
+      '*',
+      { parseAs: 'string' },
+      async (_request: FastifyRequest, body: string | Buffer) => body
+    )
     const route = (url: string, pathOf: (request: FastifyRequest) => string) =>
       app.route({
         method: [...METHODS],

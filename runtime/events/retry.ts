@@ -36,8 +36,10 @@ export function nextStep(failed: FailedRun, policy: RetryPolicy, random: () => n
   switch (retryOf(code)) {
     case 'no':
       return { step: 'bury', because: code }
-    case 'free':
-      return { step: 'again', delayMs: Math.round(Math.min(MAX_FREE_DELAY_MS, 25 * 2 ** Math.min(runs, 12)) * jitter) }
+    case 'free': {
+      const rest = retryAfterMs ?? Math.min(MAX_FREE_DELAY_MS, 25 * 2 ** Math.min(runs, 12)) * jitter
+      return { step: 'again', delayMs: Math.round(Math.min(rest, DAY_MS)) }
+    }
     case 'yes': {
       if (attempts >= policy.attempts) return { step: 'bury', because: code }
       const rest = policy.delaysMs[attempts - 1] ?? policy.delaysMs.at(-1) ?? 0

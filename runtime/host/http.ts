@@ -3,6 +3,7 @@ import { RuntimeError } from '../errors.ts'
 import type { Limits } from '../model.ts'
 import type { HttpClient, IncomingAnswer } from './http-client.ts'
 import type { OutgoingRequest } from './outgoing-request.ts'
+import type { Targets } from './targets.ts'
 
 /** A request as the facade hands it over. */
 export interface ScriptRequest {
@@ -13,6 +14,8 @@ export interface ScriptRequest {
   /** Milliseconds; at most what the run's wall clock allows. */
   timeout?: number
   responseType?: string
+  /** What to do when the target takes no more calls now; default: as config/targets.json says. */
+  whenFull?: 'queue' | 'throw'
 }
 
 /** What the facade makes the script's answer from. */
@@ -38,6 +41,7 @@ export interface HttpNeeds {
   /** Idempotency keys are made of this and the call's number. */
   executionId: string
   journal: Journal
+  targets: Targets
   signal: AbortSignal
 }
 
@@ -45,7 +49,7 @@ const DEFAULT_TIMEOUT_MS = 10_000
 const SAFE = new Set(['GET', 'HEAD', 'OPTIONS'])
 
 /** `http` for one run: each call that can change something has a number, an idempotency key and a journal entry. */
-export function createHttpHost({ client, limits, executionId, journal, signal }: HttpNeeds) {
+export function createHttpHost({ client, limits, executionId, journal, targets, signal }: HttpNeeds) {
   let changing = 0
 
   async function send(request: ScriptRequest): Promise<{ answer: ScriptAnswer; replayed: boolean }> {
@@ -63,12 +67,25 @@ export function createHttpHost({ client, limits, executionId, journal, signal }:
 
   async function perform(outgoing: OutgoingRequest, request: ScriptRequest): Promise<ScriptAnswer> {
     const options = { maxSentBytes: limits.httpSentBytes, maxReceivedBytes: limits.httpReceivedBytes, signal }
-    const answer = await client.send(outgoing, options)
-    const { status, headers } = answer
-    return { status, headers, text: textOf(answer, request.responseType), origin: new URL(outgoing.url).host }
+    const { timeoutMs } = outgoing
+    const call = { url: new URL(outgoing.url), executionId, timeoutMs, whenFull: request.whenFull }
+    const leave = await targets.enter(call)
+    let ok = false
+    try {
+      const answer = await client.send(outgoing, options)
+      ok = answer.status < 500
+      return toScript(answer, outgoing, request)
+    } finally {
+      await leave(ok)
+    }
   }
 
   return { send }
+}
+
+function toScript(answer: IncomingAnswer, outgoing: OutgoingRequest, request: ScriptRequest): ScriptAnswer {
+  const { status, headers } = answer
+  return { status, headers, text: textOf(answer, request.responseType), origin: new URL(outgoing.url).host }
 }
 
 /** Checks what the facade promised: a script may have made the frame itself. */

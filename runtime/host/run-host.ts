@@ -33,6 +33,8 @@ const FATAL: ReadonlySet<ErrorCode> = new Set([
     'HOOK_DB_LIMIT',
     'HOOK_HTTP_LIMIT',
     'HOOK_OUTPUT_LIMIT',
+    'HTTP_DEFERRED',
+    'HTTP_DROPPED',
     'DB_CONFLICT',
     'DB_UNAVAILABLE',
     'STORE_UNAVAILABLE'

@@ -37,15 +37,18 @@ async function compile(script: string): Promise<CheckResult> {
     await context.evalClosure("new (async () => {}).constructor('payload', $0 + '\\n')", [script], { timeout: 1000 })
     return { ok: true, compiled: null }
   } catch (error) {
-    return { ok: false, ...positionOf(error as Error) }
+    return { ok: false, ...positionOf(error as Error, script) }
   } finally {
     if (!isolate.isDisposed) isolate.dispose()
   }
 }
 
-function positionOf(error: Error): { message: string; line: number; column: number } {
+function positionOf(error: Error, script: string): { message: string; line: number; column: number } {
   const found = /^(.*) \[hook:(\d+):(\d+)\]$/s.exec(error.message)
   if (!found) return { message: `${error.name}: ${error.message}`, line: 1, column: 1 }
   const [, message = '', line, column] = found
-  return { message: `${error.name}: ${message}`, line: Number(line) - 1, column: Number(column) }
+  const lines = script.split('\n')
+  const place = { message: `${error.name}: ${message}`, line: Number(line) - 1, column: Number(column) }
+  // What is missing at the end is missed only at our closing brace.
+  return place.line <= lines.length ? place : { ...place, line: lines.length, column: (lines.at(-1)?.length ?? 0) + 1 }
 }

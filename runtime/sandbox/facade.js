@@ -184,14 +184,22 @@
   }
 
   function send(method, url, options = {}) {
-    const { headers = {}, query: search, timeout, responseType, throwOnError = true } = options ?? {}
+    const { headers = {}, query: search, timeout, responseType, whenFull, throwOnError = true } = options ?? {}
     const sent = {}
     for (const name of keys(headers))
       if (headers[name] !== undefined && headers[name] !== null)
         sent[toText(name).toLowerCase()] = toText(headers[name])
     const body = bodyOf(options ?? {}, sent)
     const target = toText(url) + (search ? encode(search, toText(url).includes('?') ? '&' : '?') : '')
-    const request = { method: toText(method).toUpperCase(), url: target, headers: sent, body, timeout, responseType }
+    const request = {
+      method: toText(method).toUpperCase(),
+      url: target,
+      headers: sent,
+      body,
+      timeout,
+      responseType,
+      whenFull
+    }
     const answer = ask('http.send', [request])
     const result = { status: answer.status, headers: answer.headers, body: readBody(answer, responseType) }
     if (answer.status >= 400 && throwOnError) {

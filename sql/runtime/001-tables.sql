@@ -143,3 +143,10 @@ CREATE TABLE IF NOT EXISTS sandhook_state (
   name VARCHAR(64) NOT NULL PRIMARY KEY,
   value TEXT NOT NULL
 ) /*! ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin */;
+
+-- What is known of the outside systems that config/targets.json names: recent calls, who waits, whether they are down.
+CREATE TABLE IF NOT EXISTS sandhook_targets (
+  name VARCHAR(191) NOT NULL PRIMARY KEY,
+  state MEDIUMTEXT NOT NULL,
+  updated_at BIGINT NOT NULL
+) /*! ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin */;

@@ -119,6 +119,7 @@ export interface HookRun {
   hook?: Partial<Hook>
   libraries?: Record<string, string>
   request?: { request: Json; globals: Record<string, Json> }
+  targets?: Parameters<typeof createRunAttempt>[0]['targets']
   journal?: Parameters<typeof createRunAttempt>[0]['journal']
 }
 
@@ -160,6 +161,7 @@ export async function runHook(options: HookRun): Promise<HookRunResult> {
     fleet: testFleet(),
     shop: shop.database,
     http,
+    targets: options.targets ?? { enter: async () => async () => {} },
     env: { granted: async () => ({ values: env, secrets: options.secrets ?? [] }) },
     announce: async announcements => void announced.push(...announcements),
     journal: options.journal ?? { journal: async () => {}, journaled: async () => [] },
@@ -170,7 +172,15 @@ export async function runHook(options: HookRun): Promise<HookRunResult> {
     revision: async () => '1',
     published: async () => ({ revision: '1', hooks: [published, ...(await librariesOf(options))] })
   }).current()
-  const full = { id: uuid(), timestamp: 1704067200000, merId: null, key: null, source: 'http' as const, depth: 0, ...event }
+  const full = {
+    id: uuid(),
+    timestamp: 1704067200000,
+    merId: null,
+    key: null,
+    source: 'http' as const,
+    depth: 0,
+    ...event
+  }
   const execution = newExecution(full, published.hook, Date.now())
   execution.id = options.executionId ?? execution.id
   execution.runs = options.runs ?? (options.executionId ? 2 : 1)
