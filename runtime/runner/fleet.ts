@@ -35,6 +35,8 @@ export interface Fleet {
 interface Member {
   runner: Runner
   up: boolean
+  /** It was up once: its end is not a failure to start, which would only repeat itself. */
+  worked: boolean
 }
 
 const RESTART_DELAY_MS = 500
@@ -60,10 +62,11 @@ export function createFleet({ runners, concurrency, logger }: FleetOptions): Fle
         wake()
       }
     })
-    const member: Member = { runner, up: false }
+    const member: Member = { runner, up: false, worked: false }
     runner.ready.then(
       () => {
         member.up = true
+        member.worked = true
         wake()
       },
       error => logger.error({ err: error }, 'A runner did not start')
@@ -73,10 +76,9 @@ export function createFleet({ runners, concurrency, logger }: FleetOptions): Fle
 
   function enlist(): void {
     const member = start(() => {
-      const neverWorked = !members.includes(member)
       members.splice(members.indexOf(member), 1)
       logger.warn({ runner: member.runner.pid }, 'A runner process ended; another one takes its place')
-      setTimeout(() => !closed && enlist(), neverWorked ? RESTART_DELAY_MS : 0)
+      setTimeout(() => !closed && enlist(), member.worked ? 0 : RESTART_DELAY_MS)
     })
     members.push(member)
   }

@@ -89,6 +89,8 @@ const FLAGS = [
 export function startRunner({ onExit, onComplaint }: RunnerNeeds): Runner {
   const child = spawn(process.execPath, [...FLAGS, ENTRY], {
     stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
+    // A group of its own: Ctrl-C in a terminal is for the main process, which lets runs finish.
+    detached: true,
     env: process.env.TZ === undefined ? {} : { TZ: process.env.TZ }
   })
   const runs = new Map<string, RunUnderWay>()
