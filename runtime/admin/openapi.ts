@@ -1,0 +1,70 @@
+import { readFileSync } from 'node:fs'
+import swagger, { type SwaggerTransform } from '@fastify/swagger'
+import swaggerUi from '@fastify/swagger-ui'
+import type { FastifyInstance } from 'fastify'
+import type { Scope } from '../store/tokens.ts'
+
+const TAGS = {
+  Events: 'What happened: sent here, and looked up',
+  Hooks: 'Scripts, their versions, and calling them now',
+  Executions: 'What became of events; dead letters; again',
+  Env: 'Settings and secrets for scripts',
+  Tokens: 'Who may do what',
+  Audit: 'Who changed what',
+  Stats: 'Counts and latencies',
+  Catalog: 'The events that are known by name',
+  Health: 'Liveness, readiness, metrics, this document',
+  Demo: 'Stand-ins for partners, while the demo is on'
+}
+
+const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
+  version: string
+}
+
+/** Begins to collect the routes that are registered from now on, for the API's document. */
+export async function collectRoutes(app: FastifyInstance): Promise<void> {
+  await app.register(swagger, {
+    openapi: {
+      openapi: '3.1.0',
+      info: {
+        title: 'Sandhook',
+        version,
+        description:
+          'Runs merchants’ scripts on order events. Errors are `application/problem+json` with a stable `code`. ' +
+          'Lists take `limit` and `cursor` and answer `{ items, nextCursor }`.'
+      },
+      tags: Object.entries(TAGS).map(([name, description]) => ({ name, description })),
+      components: {
+        securitySchemes: {
+          bearer: {
+            type: 'http',
+            scheme: 'bearer',
+            description: 'A token of `/admin/v1/tokens`. The names at each address are scopes, any of which is enough.'
+          }
+        }
+      }
+    },
+    transform: withSecurity,
+    refResolver: { buildLocalReference: (json, _base, _fragment, i) => String(json.$id ?? `def-${i}`) }
+  })
+}
+
+/** Serves the collected document, and a page to read it and try it; nothing on that page comes from elsewhere. */
+export async function serveDocument(app: FastifyInstance): Promise<void> {
+  const schema = { tags: ['Health'], summary: 'This document' }
+  app.get('/openapi.json', { schema }, async () => app.swagger())
+  await app.register(swaggerUi, {
+    routePrefix: '/docs',
+    theme: { title: 'Sandhook API' },
+    uiConfig: { deepLinking: true, docExpansion: 'none' }
+  })
+}
+
+/** The scopes that guard a route are also what its documentation says. */
+const withSecurity: SwaggerTransform = ({ schema, url, route }) => {
+  const scopes = (route.config as { scopes?: readonly Scope[] } | undefined)?.scopes
+  return {
+    url,
+    schema: scopes ? { ...schema, security: ['admin', ...scopes].map(scope => ({ bearer: [scope] })) } : schema
+  }
+}
