@@ -34,7 +34,7 @@ export interface Accepted {
 
 /**
  * The one door for events, whichever way they come. Resolves when the events and their executions are committed.
- * Throws STORE_UNAVAILABLE.
+ * Throws STORE_UNAVAILABLE, EVENT_INVALID.
  */
 export type Accept = (events: IncomingEvent[], source: EventSource) => Promise<Accepted[]>
 
@@ -156,7 +156,22 @@ async function insertOnce<T>(db: Database, insert: (trx: Transaction) => Promise
   }
 }
 
+/** What the tables can hold; every door is bound by it, so that one sender's event can't fail another's. */
+const LONGEST = { id: 128, eventKey: 100, key: 191 }
+
+function refuseOversized(event: IncomingEvent): void {
+  for (const [name, longest] of Object.entries(LONGEST)) {
+    const value = event[name as keyof typeof LONGEST]
+    if (value !== undefined && (value.length > longest || value.trim() !== value || value === ''))
+      throw new RuntimeError(
+        'EVENT_INVALID',
+        `${name}: must have 1 to ${longest} characters and no blanks around them.`
+      )
+  }
+}
+
 function complete(event: IncomingEvent, source: EventSource): HookEvent {
+  refuseOversized(event)
   return {
     id: event.id ?? uuid(),
     eventKey: event.eventKey,

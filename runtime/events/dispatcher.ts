@@ -30,7 +30,7 @@ export interface Dispatcher {
   readonly load: { running: number; unsettled: number }
   /**
    * Claims no more and waits for what runs, at most `graceMs`; then ends it, to be run again elsewhere. Resolves when
-   * every outcome is written.
+   * every outcome is written; those that a database that is down does not take, a second later without them.
    */
   stop: (graceMs: number) => Promise<void>
 }
@@ -38,6 +38,8 @@ export interface Dispatcher {
 const POLL_MS = 1_000
 const MAX_CLAIM = 200
 const OUTAGE_PAUSE_MS = 1_000
+/** After runs were told to end, for them to do so and for what they came to to be written. */
+const LAST_WRITES_MS = 1_000
 
 /**
  * The loop between the executions table and the runners.
@@ -174,6 +176,7 @@ export function createDispatcher(needs: DispatcherNeeds): Dispatcher {
   }
 
   async function drain(): Promise<void> {
+    await claiming
     while (running.size > 0 || writing) {
       await Promise.all([...running.values()].map(({ promise }) => promise))
       await writing
@@ -195,11 +198,12 @@ export function createDispatcher(needs: DispatcherNeeds): Dispatcher {
     async stop(graceMs) {
       stopping = true
       clearInterval(poll)
-      await claiming
       const timer = setTimeout(() => abort.abort(), graceMs)
-      await drain()
+      await Promise.race([drain(), pause(graceMs + LAST_WRITES_MS)])
       clearTimeout(timer)
       clearInterval(leases)
+      const left = { running: running.size, unsettled: outcomes.length }
+      if (left.running + left.unsettled > 0) logger.error(left, 'Stopped with executions that run again elsewhere')
     }
   }
 }

@@ -1,21 +1,33 @@
+import { createHash } from 'node:crypto'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyRequest } from 'fastify'
 import { type Static, Type } from 'typebox'
 import { RuntimeError } from '../errors.ts'
+import type { Json } from '../model.ts'
 import type { Scope, Token } from '../store/tokens.ts'
 import type { Accept, IncomingEvent } from './accept.ts'
 
 const MAX_EVENTS = 1_000
-const MerId = Type.Union([Type.Integer({ minimum: 0 }), Type.String({ minLength: 1, maxLength: 64 })])
+/** Names are told apart as MySQL does, which knows no lone surrogates and ignores blanks at the end. */
+const name = (maxLength: number, description?: string) =>
+  Type.String({
+    ...{ minLength: 1, maxLength, pattern: '^(?!\\s)[^\\p{Cc}\\p{Cs}]*(?<!\\s)$' },
+    ...(description === undefined ? {} : { description })
+  })
+const MerId = Type.Union([Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER }), name(64)])
+/** The end of the year 9999: what is later was not meant in milliseconds. */
+const LAST_TIME = 253_402_300_799_999
 
 const PlainEvent = Type.Object(
   {
-    eventKey: Type.String({ minLength: 1, maxLength: 100, description: 'ORDER_PAY_SUCCESS; unknown keys are welcome' }),
-    payload: Type.Any({ description: 'Usually an order number, as a string' }),
-    timestamp: Type.Optional(Type.Integer({ minimum: 0, description: 'Milliseconds since the epoch; default: now' })),
-    id: Type.Optional(Type.String({ minLength: 1, maxLength: 128, description: 'An event is accepted once per id' })),
+    eventKey: name(100, 'ORDER_PAY_SUCCESS; unknown keys are welcome'),
+    payload: Type.Any({ description: 'Usually an order number, as a string; integers beyond 2^53 are refused' }),
+    timestamp: Type.Optional(
+      Type.Integer({ minimum: 0, maximum: LAST_TIME, description: 'Milliseconds since the epoch; default: now' })
+    ),
+    id: Type.Optional(name(128, 'An event is accepted once per id')),
     merId: Type.Optional(MerId),
-    key: Type.Optional(Type.String({ minLength: 1, maxLength: 191, description: 'Ordering key; default: the payload' }))
+    key: Type.Optional(name(191, 'Ordering key; default: the payload'))
   },
   { additionalProperties: false, title: 'Event' }
 )
@@ -23,9 +35,9 @@ const PlainEvent = Type.Object(
 const CloudEvent = Type.Object(
   {
     specversion: Type.Literal('1.0'),
-    id: Type.String({ minLength: 1, maxLength: 128 }),
-    source: Type.String({ minLength: 1, maxLength: 2048 }),
-    type: Type.String({ minLength: 1, maxLength: 100, description: 'The event key' }),
+    id: name(128),
+    source: name(2048),
+    type: name(100, 'The event key'),
     data: Type.Any({ description: 'The payload' }),
     time: Type.Optional(Type.String({ format: 'date-time' })),
     datacontenttype: Type.Optional(Type.String()),
@@ -76,10 +88,9 @@ export const eventRoutes =
       async (request, reply) => {
         const token = await authorize(request, 'events:write', 'merchant')
         const given = Array.isArray(request.body) ? request.body : [request.body]
-        const events = await accept(
-          given.map(event => ofToken(toIncoming(event), token)),
-          'http'
-        )
+        const incoming = given.map(event => ofToken(toIncoming(event), token))
+        for (const { payload } of incoming) refuseInexact(payload)
+        const events = await accept(incoming, 'http')
         return reply.code(202).send({ events })
       }
     )
@@ -87,16 +98,41 @@ export const eventRoutes =
 
 type GivenEvent = Static<typeof OneEvent>
 
-/** CloudEvents' ids are unique only together with their source. */
 function toIncoming(event: GivenEvent): IncomingEvent {
   if (!('specversion' in event)) return event
   const { id, source, type, data, time, merid } = event
   return {
-    id: `${source}#${id}`.slice(-128),
+    id: idOf(source, id),
     eventKey: type,
     payload: data,
-    ...(time === undefined ? {} : { timestamp: Date.parse(time) }),
+    ...(time === undefined ? {} : { timestamp: timeOf(time) }),
     ...(merid === undefined ? {} : { merId: merid })
+  }
+}
+
+/** CloudEvents' ids are unique only together with their source. */
+function idOf(source: string, id: string): string {
+  const whole = `${source}#${id}`
+  return whole.length <= 128 ? whole : createHash('sha256').update(whole).digest('hex')
+}
+
+/** RFC 3339 has leap seconds, and JavaScript has none. */
+function timeOf(time: string): number {
+  const timestamp = Date.parse(time.replace(/:60(?=[.Z+-])/i, ':59'))
+  if (!Number.isNaN(timestamp)) return timestamp
+  throw new RuntimeError('EVENT_INVALID', `The time ${time} is not valid; send it as 2024-01-31T08:00:00Z.`)
+}
+
+/** Throws EVENT_INVALID for a number that has become another one when it was read: an order number would be wrong. */
+function refuseInexact(payload: Json): void {
+  const open = [payload]
+  for (let value = open.pop(); value !== undefined; value = open.pop()) {
+    if (typeof value === 'object' && value !== null) for (const member of Object.values(value)) open.push(member)
+    if (typeof value === 'number' && Math.abs(value) > Number.MAX_SAFE_INTEGER)
+      throw new RuntimeError(
+        'EVENT_INVALID',
+        `A number near ${value} in the payload is beyond 2^53; send it as a string.`
+      )
   }
 }
 
