@@ -88,7 +88,7 @@ async function perform(
   const { execution, published, signal } = request
   const { hook, version } = published
   const limits = { ...needs.limits, ...hook.limits }
-  const env = await needs.env.granted(hook.merId, hook.env)
+  const env = await needs.env.granted(hook.merId, hook.env, request.hooks.revision)
   run.mask = createMask(env.secrets)
 
   const over = new AbortController()

@@ -69,9 +69,6 @@ export interface EventRouteNeeds {
 export const eventRoutes =
   ({ accept, authorize }: EventRouteNeeds): FastifyPluginAsyncTypebox =>
   async app => {
-    app.addContentTypeParser(/^application\/cloudevents(-batch)?\+json/, { parseAs: 'string' }, (request, body, done) =>
-      app.getDefaultJsonParser('error', 'error')(request, body as string, done)
-    )
     app.post(
       '/events',
       {

@@ -5,6 +5,7 @@ import { matchPath } from './router.ts'
 
 /** All published hooks as they stood at one revision. */
 export interface Snapshot {
+  readonly revision: string
   readonly hooks: PublishedHook[]
   byId: (id: string) => PublishedHook | undefined
   /** The hook that answers a call over HTTP, seen by a caller of this merchant: its own before the platform's. */
@@ -26,7 +27,7 @@ export function createRegistry(store: Pick<HookStore, 'revision' | 'published'>)
   async function look(): Promise<Snapshot> {
     if (held && held.revision === (await store.revision())) return held.snapshot
     const { revision, hooks } = await store.published()
-    held = { revision, snapshot: toSnapshot(hooks) }
+    held = { revision, snapshot: toSnapshot(revision, hooks) }
     return held.snapshot
   }
 
@@ -41,7 +42,7 @@ export function createRegistry(store: Pick<HookStore, 'revision' | 'published'>)
   }
 }
 
-function toSnapshot(hooks: PublishedHook[]): Snapshot {
+function toSnapshot(revision: string, hooks: PublishedHook[]): Snapshot {
   const ids = new Map(hooks.map(published => [published.hook.id, published]))
   const paths = new Map(hooks.map(published => [keyOf(published.hook.path, published.hook.merId), published]))
   const patterns = hooks.filter(({ hook }) => hook.path.includes('{'))
@@ -49,6 +50,7 @@ function toSnapshot(hooks: PublishedHook[]): Snapshot {
   const seenBy = (path: string, merId: MerId | null) => paths.get(keyOf(path, merId)) ?? paths.get(keyOf(path, null))
 
   return {
+    revision,
     hooks,
     byId: id => ids.get(id),
     byPath(path, merId) {

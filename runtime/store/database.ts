@@ -1,5 +1,6 @@
 import { mkdirSync } from 'node:fs'
 import { readdir, readFile } from 'node:fs/promises'
+import type { Socket } from 'node:net'
 import { dirname } from 'node:path'
 import knex, { type Knex } from 'knex'
 import { RuntimeError } from '../errors.ts'
@@ -11,12 +12,16 @@ export type Transaction = Knex.Transaction
 const MIGRATIONS = new URL('../../sql/runtime/', import.meta.url)
 const MIGRATED = 'sandhook_migrations'
 
+/** How long a server may take over one statement, in milliseconds, before it counts as gone. */
+const PATIENCE_MS = 8_000
+
 /**
  * Opens the runtime's own database: `sqlite:<file>` (WAL, one connection) or `mysql://user:pass@host:port/db`
- * (READ COMMITTED, a pool). Connects lazily: an unreachable server shows at the first query.
+ * (READ COMMITTED, a pool). Connects lazily: an unreachable server shows at the first query, and one that is reached
+ * but says nothing for `patienceMs` ends it.
  */
-export function openDatabase(url: string): Database {
-  return url.startsWith('sqlite:') ? openSqlite(url.slice('sqlite:'.length)) : openMysql(new URL(url))
+export function openDatabase(url: string, patienceMs: number = PATIENCE_MS): Database {
+  return url.startsWith('sqlite:') ? openSqlite(url.slice('sqlite:'.length)) : openMysql(new URL(url), patienceMs)
 }
 
 function openSqlite(filename: string): Database {
@@ -37,9 +42,16 @@ function openSqlite(filename: string): Database {
   })
 }
 
-function openMysql(url: URL): Database {
+interface MysqlConnection {
+  stream: Socket
+  query: (sql: string, done: (error: unknown) => void) => void
+}
+
+function openMysql(url: URL, patienceMs: number): Database {
   return knex({
     client: 'mysql2',
+    // Whatever it has to say, its callers are told.
+    log: { warn: () => {}, error: () => {} },
     acquireConnectionTimeout: 5_000,
     connection: {
       host: url.hostname.replace(/^\[|\]$/g, ''),
@@ -53,12 +65,18 @@ function openMysql(url: URL): Database {
     pool: {
       min: 0,
       max: 8,
-      afterCreate: (
-        connection: { query: (sql: string, done: (error: unknown) => void) => void },
-        done: (error: unknown, connection: unknown) => void
-      ) => connection.query('SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED', error => done(error, connection))
+      afterCreate: (connection: MysqlConnection, done: (error: unknown, connection: unknown) => void) => {
+        endWhenSilent(connection, patienceMs)
+        connection.query('SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED', error => done(error, connection))
+      }
     }
   })
+}
+
+/** The driver itself would wait for ever. A connection that idles so long goes too: the pool makes another. */
+function endWhenSilent({ stream }: MysqlConnection, patienceMs: number): void {
+  const silence = Object.assign(new Error(`no answer within ${patienceMs / 1000} s`), { code: 'ETIMEDOUT' })
+  stream.setTimeout(patienceMs, () => stream.destroy(silence))
 }
 
 /** Whether the database speaks MySQL's protocol; the rest is SQLite. */
@@ -82,7 +100,8 @@ export async function migrate(db: Database): Promise<void> {
     await query("SELECT GET_LOCK('sandhook_migrate', 120)")
     await apply()
   } finally {
-    await query("SELECT RELEASE_LOCK('sandhook_migrate')")
+    // A connection that was lost has lost the lock as well.
+    await query("SELECT RELEASE_LOCK('sandhook_migrate')").catch(() => {})
     await client.releaseConnection(connection)
   }
 }
@@ -183,7 +202,7 @@ export async function insertRows(trx: Transaction, table: string, rows: object[]
 }
 
 /** The same for rows that may exist already by their `key`: those are replaced. */
-export async function upsertRows(trx: Transaction, table: string, key: string, rows: object[]): Promise<void> {
+export async function upsertRows(trx: Transaction, table: string, key: string[], rows: object[]): Promise<void> {
   for (const chunk of chunksOf(rows)) await trx(table).insert(chunk).onConflict(key).merge()
 }
 

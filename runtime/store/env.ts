@@ -1,7 +1,8 @@
 import { RuntimeError } from '../errors.ts'
 import type { MerId } from '../model.ts'
 import type { Cipher } from './cipher.ts'
-import { type Database, guarded } from './database.ts'
+import { type Database, guarded, transact } from './database.ts'
+import { raiseRevision } from './hooks.ts'
 import { merIdOf, ownerOf, type Page, type PageRequest, pageOf } from './row.ts'
 
 /** A setting for scripts; a secret's value never leaves by this noun. */
@@ -41,6 +42,17 @@ export function createEnvStore(db: Database, cipher: Cipher) {
     }
   }
 
+  /** The rows of the last revision that was asked for, being read or read. */
+  let held: { revision: string | null; rows: Promise<EnvRow[]> } = { revision: null, rows: Promise.resolve([]) }
+
+  function read(revision: string): typeof held {
+    const rows = Promise.resolve(db<EnvRow>('sandhook_env').orderBy('owner'))
+    rows.catch(() => {
+      if (held.rows === rows) held = { revision: null, rows: Promise.resolve([]) }
+    })
+    return { revision, rows }
+  }
+
   return guarded({
     /** One page by key; `owners`: whose (undefined: everybody's). */
     async list(owners: (MerId | null)[] | undefined, page: PageRequest): Promise<Page<EnvItem>> {
@@ -72,27 +84,33 @@ export function createEnvStore(db: Database, cipher: Cipher) {
         secret: Number(secret),
         updated_at: Date.now()
       }
-      await db('sandhook_env').insert(row).onConflict(['owner', 'name']).merge()
+      await transact(db, async trx => {
+        await trx('sandhook_env').insert(row).onConflict(['owner', 'name']).merge()
+        await raiseRevision(trx)
+      })
       return toItem(row)
     },
 
     /** Throws NOT_FOUND. */
     async remove(merId: MerId | null, key: string): Promise<void> {
-      const gone = await db('sandhook_env')
-        .where({ owner: ownerOf(merId), name: key })
-        .delete()
+      const gone = await transact(db, async trx => {
+        await raiseRevision(trx)
+        return trx('sandhook_env')
+          .where({ owner: ownerOf(merId), name: key })
+          .delete()
+      })
       if (gone === 0) throw new RuntimeError('NOT_FOUND', `No value is set for ${key}.`)
     },
 
     /**
      * What a hook may read. A platform hook: the platform's values. A merchant's hook: its merchant's own, and of the
-     * platform's only those that `grants` names. `grants` null: everything of the owner's.
+     * platform's only those that `grants` names. `grants` null: everything of the owner's. What was read at a
+     * `revision` (see HookStore) serves until another one is asked for.
      */
-    async granted(merId: MerId | null, grants: string[] | null): Promise<GrantedEnv> {
+    async granted(merId: MerId | null, grants: string[] | null, revision: string): Promise<GrantedEnv> {
       const own = ownerOf(merId)
-      const rows: EnvRow[] = await db('sandhook_env')
-        .whereIn('owner', [...new Set(['', own])])
-        .orderBy('owner')
+      if (held.revision !== revision) held = read(revision)
+      const rows = (await held.rows).filter(({ owner }) => owner === '' || owner === own)
       const granted: GrantedEnv = { values: {}, secrets: [] }
       for (const row of rows.filter(row => (grants ? grants.includes(row.name) : row.owner === own))) {
         granted.values[row.name] = open(row)

@@ -176,7 +176,8 @@ export async function readRevision(db: Knex): Promise<string> {
   return row?.value ?? ''
 }
 
-async function raiseRevision(trx: Knex.Transaction): Promise<void> {
+/** Tells all nodes that hooks, or the settings that they read, have changed. */
+export async function raiseRevision(trx: Knex.Transaction): Promise<void> {
   await trx('sandhook_state').insert({ name: 'hooks_revision', value: uuid() }).onConflict('name').merge()
 }
 

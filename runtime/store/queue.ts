@@ -3,6 +3,7 @@ import type { Knex } from 'knex'
 import { v7 as uuid } from 'uuid'
 import type { Attempt, Execution, HookEvent } from '../model.ts'
 import { insertAttempts } from './attempts.ts'
+import { batched } from './batch.ts'
 import { type Database, guarded, insertRows, isDuplicate, isMysql, transact, upsertRows } from './database.ts'
 import { createEventStore, type StoredEvent } from './events.ts'
 import { type ExecutionRow, fromExecution, toExecution } from './execution-row.ts'
@@ -73,6 +74,10 @@ export function createQueue(db: Database, node: string, leaseMs: number) {
     return { claims, more: candidates.length === count }
   }
 
+  const journal = batched<object>(rows =>
+    transact(db, trx => upsertRows(trx, 'sandhook_journal', ['execution_id', 'attempt', 'call_no'], rows))
+  )
+
   return guarded({
     claim,
 
@@ -110,19 +115,14 @@ export function createQueue(db: Database, node: string, leaseMs: number) {
     settle: (batch: Settlement[]): Promise<Set<string>> => transact(db, trx => settleBatch(trx, node, batch)),
 
     /** Keeps a completed call before the script sees its answer. */
-    async journal(executionId: string, attempt: number, entry: JournalEntry): Promise<void> {
-      const { callNo, fingerprint, answer } = entry
-      await db('sandhook_journal')
-        .insert({
-          execution_id: executionId,
-          attempt,
-          call_no: callNo,
-          fingerprint,
-          answer: JSON.stringify(answer)
-        })
-        .onConflict(['execution_id', 'attempt', 'call_no'])
-        .merge()
-    },
+    journal: (executionId: string, attempt: number, entry: JournalEntry): Promise<void> =>
+      journal({
+        execution_id: executionId,
+        attempt,
+        call_no: entry.callNo,
+        fingerprint: entry.fingerprint,
+        answer: JSON.stringify(entry.answer)
+      }),
 
     /** The calls that earlier runs of this attempt completed. */
     async journaled(executionId: string, attempt: number): Promise<JournalEntry[]> {
@@ -131,12 +131,6 @@ export function createQueue(db: Database, node: string, leaseMs: number) {
         attempt
       })
       return rows.map(row => ({ callNo: row.call_no, fingerprint: row.fingerprint, answer: fromText(row.answer) }))
-    },
-
-    /** When the next execution falls due, in milliseconds since the epoch; null: none waits. */
-    async nextDue(): Promise<number | null> {
-      const [row] = await db('sandhook_executions').whereNotNull('due_at').min('due_at as due')
-      return row?.due === null || row?.due === undefined ? null : Number(row.due)
     }
   })
 }
@@ -221,7 +215,7 @@ async function settleBatch(trx: Knex.Transaction, node: string, batch: Settlemen
   )
   await insertAttempts(trx, kept)
   const rows = kept.map(({ execution, claim }) => fromExecution(execution, claim.lane))
-  await upsertRows(trx, 'sandhook_executions', 'id', rows)
+  await upsertRows(trx, 'sandhook_executions', ['id'], rows)
   await forgetJournal(trx, kept)
   return new Set(lost.map(({ claim }) => claim.execution.id))
 }

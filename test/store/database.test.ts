@@ -267,7 +267,7 @@ onEachEngine('rows in bulk', store => {
   test('replace those that are there, and add the others', async () => {
     await transact(store.db, trx => insertRows(trx, 'sandhook_events', [rowOf(1, 'old'), rowOf(2, 'old')]))
     const rows = Array.from({ length: 150 }, (_, n) => rowOf(n + 2, 'new'))
-    await transact(store.db, trx => upsertRows(trx, 'sandhook_events', 'id', rows))
+    await transact(store.db, trx => upsertRows(trx, 'sandhook_events', ['id'], rows))
     const stored = await store.db('sandhook_events').orderBy('happened_at').pluck('payload')
     expect(stored).toEqual(['old', ...rows.map(() => 'new')])
   })

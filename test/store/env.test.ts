@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { v7 as uuid } from 'uuid'
 import { describe, expect, test } from 'vitest'
 import { createCipher } from '../../runtime/store/cipher.ts'
 import { createEnvStore } from '../../runtime/store/env.ts'
@@ -29,7 +30,7 @@ onEachEngine('env', store => {
     expect(Buffer.from(first.value, 'base64').toString('latin1')).not.toContain('s3cret')
     await env.put(null, 'TOKEN', 's3cret-value', true)
     expect((await stored()).value).not.toBe(first.value)
-    expect((await env.granted(null, null)).values).toEqual({ TOKEN: 's3cret-value' })
+    expect((await env.granted(null, null, uuid())).values).toEqual({ TOKEN: 's3cret-value' })
   })
 
   test('says which secret another key sealed, and what to do', async () => {
@@ -40,19 +41,19 @@ onEachEngine('env', store => {
       code: 'INTERNAL',
       message: expect.stringMatching(/TOKEN.*SANDHOOK_SECRET_KEY.*store the value again/)
     }
-    await expect(other.granted(null, null)).rejects.toMatchObject(failure)
-    expect(await other.granted(null, ['URL'])).toEqual({ values: { URL: 'http://erp/' }, secrets: [] })
+    await expect(other.granted(null, null, uuid())).rejects.toMatchObject(failure)
+    expect(await other.granted(null, ['URL'], uuid())).toEqual({ values: { URL: 'http://erp/' }, secrets: [] })
     await other.put(null, 'TOKEN', 'new', true)
-    expect((await other.granted(null, null)).values).toMatchObject({ TOKEN: 'new' })
+    expect((await other.granted(null, null, uuid())).values).toMatchObject({ TOKEN: 'new' })
   })
 
   test('replaces a value, and its being secret', async () => {
     const env = open()
     await env.put(null, 'A', 'one', false)
     await env.put(null, 'A', 'two', true)
-    expect(await env.granted(null, null)).toEqual({ values: { A: 'two' }, secrets: ['two'] })
+    expect(await env.granted(null, null, uuid())).toEqual({ values: { A: 'two' }, secrets: ['two'] })
     await env.put(null, 'A', 'three', false)
-    expect(await env.granted(null, null)).toEqual({ values: { A: 'three' }, secrets: [] })
+    expect(await env.granted(null, null, uuid())).toEqual({ values: { A: 'three' }, secrets: [] })
   })
 
   test('removes a value of this owner only', async () => {
@@ -78,7 +79,7 @@ onEachEngine('env', store => {
       await env.put(null, 'BOTH', 'p', false)
       await env.put(7, 'M', 'm', true)
       await env.put(7, 'BOTH', 'm', false)
-      const granted = await env.granted(merId, grants)
+      const granted = await env.granted(merId, grants, uuid())
       expect(granted.values).toEqual(expected)
       const secret = Object.entries(expected).filter(([name]) => name === 'P' || name === 'M')
       expect(granted.secrets.sort()).toEqual(secret.map(([, value]) => value).sort())
@@ -108,7 +109,7 @@ onEachEngine('env', store => {
     const env = open()
     await env.put(null, 'key', 'small', false)
     await env.put(null, 'KEY', 'large', false)
-    expect((await env.granted(null, null)).values).toEqual({ key: 'small', KEY: 'large' })
+    expect((await env.granted(null, null, uuid())).values).toEqual({ key: 'small', KEY: 'large' })
   })
 })
 

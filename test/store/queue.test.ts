@@ -41,7 +41,6 @@ onEachEngine('claiming', (store, { engine }) => {
     expect(idsOf(await claimAll(queue))).toEqual([due])
     const nothing = await queue.claim({ count: 1, room: () => true, fullHooks: [] })
     expect(nothing, 'and there is no more to look for').toEqual({ claims: [], more: false })
-    expect(await queue.nextDue()).toBe(later)
   })
 
   test('runs a lane strictly one after the other, in the order of acceptance', async () => {
@@ -131,18 +130,5 @@ onEachEngine('claiming', (store, { engine }) => {
     expect(await claimAll(open(), { room: () => putOff.run(later).changes === 1 })).toEqual([])
     other.close()
     expect(await rowOf(store, id)).toMatchObject({ status: 'queued', due_at: later, node: null })
-  })
-})
-
-onEachEngine('nextDue', store => {
-  test('is the earliest of what waits, and null when nothing does', async () => {
-    const queue = createQueue(store.db, 'n1', LEASE_MS)
-    expect(await queue.nextDue()).toBeNull()
-    const now = Date.now()
-    const times = [now + 60_500, now - 500, now]
-    await enqueue(store.db, ...times.map(nextAttemptAt => ({ execution: { nextAttemptAt } })))
-    expect(await queue.nextDue()).toBe(now - 500)
-    await claimAll(queue)
-    expect(await queue.nextDue()).toBe(now + 60_500)
   })
 })
