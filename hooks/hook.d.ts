@@ -41,6 +41,7 @@
  * | `db` calls; rows and size of one result                | 100; 10 000 and 8 MB          | HOOK_DB_LIMIT         |
  * | `http` calls; body sent, body received by one of them  | 50; 1 MB, 5 MB                | HOOK_HTTP_LIMIT       |
  * | result                                                 | 256 KB of JSON                | HOOK_RESULT_LIMIT     |
+ * | events and messages raised                             | 100, 1 MB in all              | HOOK_OUTPUT_LIMIT     |
  * | log                                                    | 1 000 lines, 256 KB           | none: the rest is cut |
  *
  * There is no `process`, no Node module, no timer, no dynamic `import`, no WebAssembly and no SharedArrayBuffer.
@@ -215,6 +216,12 @@ interface HttpOptions {
   responseType?: 'json' | 'text' | 'base64'
   /** false: a status of 400 and more is an answer like any other. Default true: it throws HttpError. */
   throwOnError?: boolean
+  /**
+   * What to do when the server takes no more calls now (its limits are in `config/targets.json`). `queue`: this run is
+   * put off until there is room, which costs it no attempt. `throw`: HttpError `HTTP_FULL` with `retryAfterMs`; uncaught,
+   * it puts the run off as well. Default: as the server's `full` says there.
+   */
+  whenFull?: 'queue' | 'throw'
 }
 
 /** What a server answered. */
@@ -229,9 +236,11 @@ interface HttpAnswer {
 /**
  * Calls to partners, over http and https. The plain methods give the answer's body.
  *
- * Every call that can change something (all but GET) carries the header `Idempotency-Key`, unless `headers` has one. It is
- * the same when the execution is tried again: a partner that honours it does nothing twice. Up to five redirects are
- * followed.
+ * Every call that can change something (all but GET) carries the header `Idempotency-Key`, unless `headers` has one: the
+ * execution's id and the call's number in the run. It is the same when the execution is tried again, so that a partner
+ * that honours it does nothing twice. A script that leaves calls out when it is tried again (because it noted that they
+ * were done) numbers the rest differently: let it send a key of its own, made of what is asked for. Up to five redirects
+ * are followed.
  *
  * Errors that a script may catch (see HttpError): `HTTP_ERROR` (a status of 400 and more; or no connection or no valid
  * answer, and then whether the call took effect is unknown), `HTTP_TIMEOUT`, `HTTP_DENIED` (an address that scripts may
@@ -254,6 +263,40 @@ declare const http: {
   delete(url: string, options?: HttpOptions): any
   /** The whole answer: `http.request({ method: 'GET', url, throwOnError: false }).status`. The method is GET by default. */
   request(options: HttpOptions & { method?: string; url: string }): HttpAnswer
+}
+
+/**
+ * Raises an event, which goes to the hooks that subscribe to its key as if it had come from outside. It is raised once the
+ * script has returned and its writes are committed; a run that fails raises nothing.
+ *
+ * A repeated run raises the same event, not another one. `id` says more: of all events with the same id one is accepted,
+ * whoever raises it. `key`: events with the same key reach one hook one after the other; default: the payload. `data` is
+ * kept beside the payload as `payload.event.data`. Hooks may raise events for hooks eight times in a row.
+ *
+ * ```js
+ * emit('PURCHASE_REVERSE_REFUNDED', refundNo, { id: 'purchase:' + refundNo, data: body })
+ * ```
+ */
+declare function emit(
+  eventKey: string,
+  payload: unknown,
+  options?: { id?: string; key?: string; merId?: number | string; data?: unknown }
+): { id: string }
+
+/**
+ * Messages to RabbitMQ, sent once the script has returned and its writes are committed: at least once each, persistent
+ * and confirmed by the broker. A run that fails sends nothing. The exchange is `amq.topic` unless `exchange` names another.
+ *
+ * ```js
+ * mq.publish('erp.updateInvoicePdfUrl', { orderCode: orderNo, pdfUrl: url })
+ * ```
+ */
+declare const mq: {
+  publish(
+    routingKey: string,
+    body: unknown,
+    options?: { exchange?: string; headers?: Record<string, string | number | boolean> }
+  ): { id: string }
 }
 
 /**
@@ -295,9 +338,10 @@ declare const crypto: {
   md5(text: string, encoding?: DigestEncoding): string
   sha1(text: string, encoding?: DigestEncoding): string
   sha256(text: string, encoding?: DigestEncoding): string
-  hmacMd5(key: string, text: string, encoding?: DigestEncoding): string
-  hmacSha1(key: string, text: string, encoding?: DigestEncoding): string
-  hmacSha256(key: string, text: string, encoding?: DigestEncoding): string
+  /** The key is text unless `keyEncoding` says how its bytes are written: for signatures made in a chain. */
+  hmacMd5(key: string, text: string, encoding?: DigestEncoding, keyEncoding?: 'utf8' | DigestEncoding): string
+  hmacSha1(key: string, text: string, encoding?: DigestEncoding, keyEncoding?: 'utf8' | DigestEncoding): string
+  hmacSha256(key: string, text: string, encoding?: DigestEncoding, keyEncoding?: 'utf8' | DigestEncoding): string
   base64Encode(text: string): string
   /** Characters that are not Base64 are skipped. */
   base64Decode(base64: string): string
@@ -347,7 +391,9 @@ interface HostError extends Error {
  */
 interface HttpError extends HostError {
   readonly name: 'HttpError'
-  readonly code: 'HTTP_ERROR' | 'HTTP_TIMEOUT' | 'HTTP_DENIED'
+  readonly code: 'HTTP_ERROR' | 'HTTP_TIMEOUT' | 'HTTP_DENIED' | 'HTTP_FULL'
+  /** With `HTTP_FULL`: when there will be room, in milliseconds from now. */
+  readonly retryAfterMs?: number
   /** None when the server could not be reached, or gave no valid answer. */
   readonly status?: number
   /** Names in lower case. */

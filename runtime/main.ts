@@ -32,7 +32,7 @@ import type { ShopDatabase } from './host/shop.ts'
 import { createTargets } from './host/targets.ts'
 import { createFleet, type Fleet } from './runner/fleet.ts'
 import { keptKey, proveKey } from './secret-key.ts'
-import { isEmbedded, type OnClose, openGuard, openShop, openStore, prepareShop } from './startup.ts'
+import { isEmbedded, type OnClose, openGuard, openShop, openStore, prepareShop, refusedAddress } from './startup.ts'
 import { createAuditStore } from './store/audit.ts'
 import { createCipher } from './store/cipher.ts'
 import type { Database } from './store/database.ts'
@@ -71,7 +71,7 @@ export async function startSandhook(config: Config, logger: Logger): Promise<San
     return { ...(await build(config, logger, closer => void closers.push(closer))), close }
   } catch (error) {
     await close()
-    throw error
+    throw refusedAddress(error, config)
   }
 }
 
@@ -235,6 +235,8 @@ function banner({ url, madeToken, demo }: Sandhook): string {
 }
 
 async function run(): Promise<void> {
+  // Databases and keys hold what is nobody else's business on this machine.
+  process.umask(0o077)
   const config = readConfig()
   const logger = pino({ level: config.logLevel }, pino.destination(2))
   const sandhook = await startSandhook(config, logger)
