@@ -394,6 +394,8 @@ interface HttpError extends HostError {
   readonly code: 'HTTP_ERROR' | 'HTTP_TIMEOUT' | 'HTTP_DENIED' | 'HTTP_FULL'
   /** With `HTTP_FULL`: when there will be room, in milliseconds from now. */
   readonly retryAfterMs?: number
+  /** Without an answer: the cause's own name, `ECONNREFUSED` for one. */
+  readonly reason?: string
   /** None when the server could not be reached, or gave no valid answer. */
   readonly status?: number
   /** Names in lower case. */

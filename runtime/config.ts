@@ -57,7 +57,9 @@ const BuiltinHook = Type.Object({
   /** May be called over HTTP without a token: it verifies its callers itself. */
   public: Type.Optional(Type.Boolean()),
   /** Default: true. */
-  enabled: Type.Optional(Type.Boolean())
+  enabled: Type.Optional(Type.Boolean()),
+  /** Default: run. */
+  transaction: Type.Optional(Type.Union([Type.Literal('run'), Type.Literal('none')]))
 })
 export type BuiltinHook = Static<typeof BuiltinHook>
 
@@ -83,6 +85,36 @@ const Alias = Type.Object({
 })
 export type Alias = Static<typeof Alias>
 
+/** `config/monitor.json`. */
+const MonitorFile = Type.Object(
+  {
+    /** How long a message that was reported as sent may be on its way before it counts as missing. */
+    graceSeconds: positive,
+    /** Reports that a node takes in one second, and as many kilobytes of them; what is more is not kept. */
+    reportsPerSecond: positive,
+    /** Events that the shop's tables tell there should be, one row for each event key. */
+    events: Type.Array(
+      Type.Object(
+        {
+          eventKey: Type.String({ minLength: 1, maxLength: 100 }),
+          /**
+           * A SELECT of `payload`, with `mer_id` where there are merchants, and `key` where the ordering key is not the
+           * payload. Its one parameter is a time of the shop's own clock (YYYY-MM-DD HH:mm:ss) from which on it looks.
+           */
+          query: Type.String({ minLength: 1 }),
+          /** How far back it looks. */
+          hours: positive,
+          /** How long an event may take to come. */
+          graceSeconds: Type.Integer({ minimum: 0 })
+        },
+        { additionalProperties: false }
+      )
+    )
+  },
+  { additionalProperties: false }
+)
+export type MonitorConfig = Static<typeof MonitorFile>
+
 type LimitsConfig = Static<typeof LimitsFile>
 
 /** Everything that can be set, checked; design and README list the variables. */
@@ -93,6 +125,10 @@ export interface Config {
   readonly databaseUrl: string
   readonly shopDatabaseUrl: string
   readonly amqpUrl: string | null
+  /** Where the platform publishes its events on a channel; null: nowhere. */
+  readonly redisUrl: string | null
+  /** Whether sent messages may be reported without a token. */
+  readonly monitorOpen: boolean
   /** Null: one is made at the first start. */
   readonly adminToken: string | null
   /** 32 bytes; null: made at the first start and kept in `dataDir`. */
@@ -112,6 +148,7 @@ export interface Config {
   readonly builtinHooks: BuiltinHook[]
   readonly aliases: Alias[]
   readonly targets: TargetConfig[]
+  readonly monitor: MonitorConfig
 }
 
 /** A setting that is wrong. The message is one line: the variable, what is wrong with it, an example. */
@@ -134,6 +171,10 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     amqpUrl: env.AMQP_URL
       ? urlOf('AMQP_URL', env.AMQP_URL, ['amqp:', 'amqps:'], 'amqp://user:password@localhost:5672')
       : null,
+    redisUrl: env.REDIS_URL
+      ? urlOf('REDIS_URL', env.REDIS_URL, ['redis:', 'rediss:'], 'redis://:password@localhost:6379/0')
+      : null,
+    monitorOpen: switchOf(env, 'SANDHOOK_MONITOR_OPEN') ?? true,
     adminToken: adminTokenOf(env.SANDHOOK_ADMIN_TOKEN),
     secretKey: secretKeyOf(env.SANDHOOK_SECRET_KEY),
     dataDir,
@@ -146,7 +187,8 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     catalog: readFile('events.json', Type.Array(CatalogEntry)),
     builtinHooks: readFile('builtin-hooks.json', Type.Array(BuiltinHook)),
     aliases: readFile('aliases.json', Type.Array(Alias)),
-    targets: readFile('targets.json', Type.Array(Target))
+    targets: readFile('targets.json', Type.Array(Target)),
+    monitor: readFile('monitor.json', MonitorFile)
   })
 }
 

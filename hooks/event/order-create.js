@@ -1,17 +1,17 @@
 /**
- * /custom/event/order-create: tells the merchant's DingTalk group of a new order.
+ * /custom/event/order-create: tells the merchant's group of a new order.
  *
  * Event:   ORDER_CREATE_SUCCESS (payload: order number)
- * Env:     DINGTALK_WEBHOOK (not set: nothing is sent), DINGTALK_SECRET (optional)
- * Retried: the order is not in the database yet; DingTalk cannot be reached, is busy or was sent too much.
- * Not:     DingTalk refuses the robot, its signature or its keyword: dead letter at once, replay it after the repair.
+ * Env:     ROBOT_VENDOR and its robot's keys (see /lib/notify; no address set: nothing is sent): with DingTalk, the default,
+ *          DINGTALK_WEBHOOK and DINGTALK_SECRET (optional)
+ * Retried: the order is not in the database yet; the robot cannot be reached, is busy or was sent too much.
+ * Not:     the robot's address, its signature or its keyword is refused: dead letter at once, replay it after the repair.
  */
 
-const settings = require('/lib/settings')
-const dingtalk = require('/lib/dingtalk')
+const notify = require('/lib/notify')
 const money = require('/lib/money')
 
-const skipped = settings.skipUnless('DINGTALK_WEBHOOK')
+const skipped = notify.skipUnlessReady()
 if (skipped) return skipped
 
 const orderNo = String(payload.event.payload)
@@ -26,10 +26,10 @@ const order = db.selectOne(
 // The event may be ahead of the shop's commit.
 if (!order) return { success: false, message: `order ${orderNo} is not in the database` }
 
-return dingtalk.sendText([
+return notify.sendText([
   '【新订单通知】',
-  `商户:${dingtalk.oneLine(order.mer_name, '平台自营')}`,
+  `商户:${notify.oneLine(order.mer_name, '平台自营')}`,
   `订单号:${orderNo}`,
-  `下单用户:${dingtalk.oneLine(order.nickname, '未知用户')}`,
+  `下单用户:${notify.oneLine(order.nickname, '未知用户')}`,
   `订单金额:${money.format(money.fen(order.total_price, 'total_price'))}`
 ])

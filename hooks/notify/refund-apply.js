@@ -1,17 +1,17 @@
 /**
- * /custom/notify/refund-apply: tells the merchant's DingTalk group that a buyer asks for a refund.
+ * /custom/notify/refund-apply: tells the merchant's group that a buyer asks for a refund.
  *
  * Event:   ORDER_REFUND_APPLY (payload: refund number)
- * Env:     DINGTALK_WEBHOOK (not set: nothing is sent), DINGTALK_SECRET (optional)
- * Retried: the refund is not in the database yet; DingTalk cannot be reached, is busy or was sent too much.
- * Not:     DingTalk refuses the robot, its signature or its keyword: dead letter at once, replay it after the repair.
+ * Env:     ROBOT_VENDOR and its robot's keys (see /lib/notify; no address set: nothing is sent): with DingTalk, the default,
+ *          DINGTALK_WEBHOOK and DINGTALK_SECRET (optional)
+ * Retried: the refund is not in the database yet; the robot cannot be reached, is busy or was sent too much.
+ * Not:     the robot's address, its signature or its keyword is refused: dead letter at once, replay it after the repair.
  */
 
-const settings = require('/lib/settings')
-const dingtalk = require('/lib/dingtalk')
+const notify = require('/lib/notify')
 const money = require('/lib/money')
 
-const skipped = settings.skipUnless('DINGTALK_WEBHOOK')
+const skipped = notify.skipUnlessReady()
 if (skipped) return skipped
 
 const refundNo = String(payload.event.payload)
@@ -27,13 +27,13 @@ const refund = db.selectOne(
 // The event may be ahead of the shop's commit.
 if (!refund) return { success: false, message: `refund ${refundNo} is not in the database` }
 
-return dingtalk.sendText([
+return notify.sendText([
   '【退款申请通知】',
-  `商户:${dingtalk.oneLine(refund.mer_name, '平台自营')}`,
+  `商户:${notify.oneLine(refund.mer_name, '平台自营')}`,
   `退款单号:${refundNo}`,
   `订单号:${refund.order_no}`,
-  `申请用户:${dingtalk.oneLine(refund.nickname, '未知用户')}`,
+  `申请用户:${notify.oneLine(refund.nickname, '未知用户')}`,
   `退款金额:${money.format(money.fen(refund.refund_price, 'refund_price'))}`,
-  `退款原因:${dingtalk.oneLine(refund.refund_reason_wap, '未填写')}`,
+  `退款原因:${notify.oneLine(refund.refund_reason_wap, '未填写')}`,
   '请及时处理!'
 ])

@@ -2,15 +2,20 @@
  * /custom/notify/shipping: tells the buyer by SMS that the whole order is on its way.
  *
  * Event:   ORDER_DELIVERY_ALL (payload: order number)
- * Env:     SMS_API_URL, SMS_API_KEY (one not set: nothing is sent), SMS_TEMPLATE_SHIPPED (default order_shipped)
- * Retried: the order is not in the database yet; the SMS service cannot be reached or refuses with a code of its own.
- * Not:     a buyer without a phone (succeeds without an SMS); a refusal with a code isv.… (number, template, signature or
- *          quota): dead letter. An answer without any code counts as sent, since a repetition would reach the buyer.
+ * Env:     SMS_VENDOR and its keys (see /lib/sms; one not set: nothing is sent),
+ *          SMS_TEMPLATE_SHIPPED (the sender's name or code of the template; default order_shipped).
+ *          The template's parameters: orderNo, expressName, expressNo
+ * Table:   sms_record (sql/shop/sms.sql)
+ * Retried: the order is not in the database yet; the SMS service cannot be reached, is busy, throttles, or refuses with a
+ *          code that does not blame the request.
+ * Not:     a buyer without a phone (succeeds without an SMS); a refusal of number, template, signature or account: dead
+ *          letter, replay it after the repair; an answer that got lost: dead letter, since the SMS may have been sent.
+ *          An event whose SMS was sent succeeds without another one.
  */
 
-const settings = require('/lib/settings')
+const sms = require('/lib/sms')
 
-const skipped = settings.skipUnless('SMS_API_URL', 'SMS_API_KEY')
+const skipped = sms.skipUnlessReady()
 if (skipped) return skipped
 
 const orderNo = String(payload.event.payload)
@@ -30,21 +35,13 @@ if (!phone) {
   return { success: true, skipped: 'the buyer has no phone' }
 }
 
-const answer = http.post(`${env.get('SMS_API_URL', '').replace(/\/+$/, '')}/send`, {
-  headers: { Authorization: `Bearer ${env.get('SMS_API_KEY')}` },
-  body: {
-    phone,
-    template: env.get('SMS_TEMPLATE_SHIPPED') || 'order_shipped',
-    params: { orderNo, expressName: order.delivery_name ?? '', expressNo: order.delivery_id ?? '' }
-  }
+const result = sms.send({
+  key: payload.event.id,
+  phone,
+  template: env.get('SMS_TEMPLATE_SHIPPED') || 'order_shipped',
+  params: { orderNo, expressName: order.delivery_name ?? '', expressNo: order.delivery_id ?? '' }
 })
 
-const code = String(answer?.code ?? 'OK')
-if (!['0', '200', 'OK'].includes(code.toUpperCase())) {
-  const message = `SMS service: ${code} ${answer.message ?? ''}`.trim()
-  log.error('no SMS for order {}: {}', orderNo, message)
-  return code.startsWith('isv.') ? { success: false, retry: false, message } : { success: false, message }
-}
-
-log.info('SMS for order {} sent to {}', orderNo, phone.replace(/^(.{3}).*(.{4})$/, '$1****$2'))
-return { success: true }
+if (!result.success) log.error('no SMS for order {}: {}', orderNo, result.message)
+else log.info('SMS for order {} {} {}', orderNo, result.skipped ? 'was sent before to' : 'sent to', sms.masked(phone))
+return result

@@ -3,12 +3,15 @@ import { type Database, insertRows, statementsOf } from '../store/database.ts'
 import type { EnvStore } from '../store/env.ts'
 import { demoShop } from './shop.ts'
 
-const SCHEMA = new URL('../../sql/shop/demo.sql', import.meta.url)
+const SQL = new URL('../../sql/shop/', import.meta.url)
+/** The shop itself, and what the partners' hooks keep in it. */
+const FILES = ['demo.sql', 'qimen.sql', 'haidian.sql', 'purchase.sql', 'sms.sql']
 
 /** Creates and fills the demo shop where there is none yet. Answers whether it did. */
 export async function installDemoShop(shop: Database): Promise<boolean> {
   if (await shop.schema.hasTable('eb_store_order')) return false
-  for (const statement of statementsOf(await readFile(SCHEMA, 'utf8'))) await shop.raw(statement)
+  for (const file of FILES)
+    for (const statement of statementsOf(await readFile(new URL(file, SQL), 'utf8'))) await shop.raw(statement)
   await shop.transaction(async trx => {
     for (const { table, rows } of demoShop()) await insertRows(trx, table, rows)
   })

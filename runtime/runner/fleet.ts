@@ -40,6 +40,9 @@ interface Member {
 }
 
 const RESTART_DELAY_MS = 500
+const MAX_WAIT_MS = 10_000
+
+const LOST: RunOutcome = { end: { end: 'lost', suspect: false }, cpuMs: 0, logsCut: 0, wedged: false }
 
 /**
  * Keeps runner processes alive: `runners` at work and a warm spare that takes the place of one that dies. Runs go to
@@ -93,12 +96,17 @@ export function createFleet({ runners, concurrency, logger }: FleetOptions): Fle
 
   const free = () => atWork().reduce((sum, { runner }) => sum + Math.max(0, concurrency - runner.inFlight), 0)
 
+  /** Waits for a place, at most so long as it takes a dead runner to be replaced. */
   async function leastBusy(): Promise<Runner> {
-    for (;;) {
+    for (const until = Date.now() + MAX_WAIT_MS; ; ) {
       const open = atWork().filter(({ runner }) => runner.inFlight < concurrency)
       const [first, ...others] = open
       if (first) return others.reduce((a, b) => (b.runner.inFlight < a.runner.inFlight ? b : a), first).runner
-      await new Promise<void>(resolve => waiting.push(resolve))
+      if (Date.now() >= until) throw new Error('No runner process has taken a run for a while.')
+      await new Promise<void>(resolve => {
+        waiting.push(resolve)
+        setTimeout(resolve, until - Date.now()).unref()
+      })
     }
   }
 
@@ -111,7 +119,7 @@ export function createFleet({ runners, concurrency, logger }: FleetOptions): Fle
   function runAlone(request: RunRequest, host: RunHost, signal: AbortSignal): Promise<RunOutcome> {
     const turn = quarantineTurn.then(async () => (await isolated()).run(request, host, signal))
     quarantineTurn = turn.catch(() => {})
-    return turn.catch(() => ({ end: { end: 'lost', suspect: false }, cpuMs: 0, logsCut: 0, wedged: false }))
+    return turn.catch(() => LOST)
   }
 
   for (let i = 0; i < runners + 1; i++) enlist()
@@ -128,7 +136,8 @@ export function createFleet({ runners, concurrency, logger }: FleetOptions): Fle
     },
     async run(request, host, { alone, signal }) {
       if (alone) return runAlone(request, host, signal)
-      const runner = await leastBusy()
+      const runner = await leastBusy().catch(() => null)
+      if (!runner) return LOST
       const outcome = await runner.run(request, host, signal)
       wake()
       return outcome

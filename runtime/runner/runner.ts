@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process'
+import { realpathSync } from 'node:fs'
 import type { Duplex } from 'node:stream'
 import { fileURLToPath } from 'node:url'
 import { v7 as uuid } from 'uuid'
@@ -71,6 +72,8 @@ export interface Runner {
 }
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
+/** Where packages really lie: the folder may be a link. */
+const PACKAGES = realpathSync(fileURLToPath(new URL('../../node_modules', import.meta.url)))
 const ENTRY = fileURLToPath(new URL('../sandbox/process.ts', import.meta.url))
 /** How long an isolate may take to end when told, before its whole process is killed. */
 const GRACE_MS = 250
@@ -78,7 +81,13 @@ const GRACE_MS = 250
 /** The least that Node and V8 let a process have: no files but its own code, no child processes, no sockets. */
 const FLAGS = [
   ...['--no-node-snapshot', '--disable-warning=ExperimentalWarning', '--disable-warning=PERM0001'],
-  ...['--permission', '--allow-addons', `--allow-fs-read=${ROOT}`, '--allow-fs-read=/etc/alpine-release'],
+  ...[
+    '--permission',
+    '--allow-addons',
+    `--allow-fs-read=${ROOT}`,
+    `--allow-fs-read=${PACKAGES}`,
+    '--allow-fs-read=/etc/alpine-release'
+  ],
   ...['--enable-experimental-regexp-engine-on-excessive-backtracks', '--enable-sharedarraybuffer-per-context']
 ]
 

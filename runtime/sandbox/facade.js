@@ -395,6 +395,7 @@
     const { payload, env: granted, globals: given } = parse(input)
     for (const key of ownKeys(granted)) values[key] = granted[key]
     for (const name of keys(given)) define(globalThis, name, given[name])
+    define(globalThis, 'payload', payload)
     let body
     try {
       body = new AsyncFunction('payload', `${script}\n//# sourceURL=hook:script`)

@@ -3,3 +3,6 @@
 CREATE USER IF NOT EXISTS 'sandhook_scripts'@'%' IDENTIFIED BY 'choose a password';
 GRANT SELECT, INSERT, UPDATE, DELETE ON shop.* TO 'sandhook_scripts'@'%';
 -- Whoever may create tables runs sql/shop/effects.sql once in the shop's database.
+-- With an outbox (sql/shop/outbox.sql) and single tables granted, this one too: Sandhook reads, marks and deletes its
+-- rows; with INSERT as well, scripts may put rows into it.
+-- GRANT SELECT, UPDATE, DELETE ON shop.sandhook_outbox TO 'sandhook_scripts'@'%';

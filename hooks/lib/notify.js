@@ -1,0 +1,105 @@
+/**
+ * Notices to a group by its robot: DingTalk, WeCom or Feishu.
+ *
+ * Env: ROBOT_VENDOR (default dingtalk; or wecom, feishu); each robot's own keys stand at the top of its file:
+ *      /lib/dingtalk, /lib/wecom, /lib/feishu.
+ *
+ *   const notify = require('/lib/notify')
+ *   return notify.sendText(['【库存预警】', '绿茶 250克 只剩 3 件'], { mobiles: ['13800007001'] })
+ *
+ * Robots say inside HTTP 200 whether they took the message. They take 20 messages a minute (Feishu 100). A notice may
+ * arrive twice when a run was broken off just after it was sent: no robot offers a way to tell.
+ */
+
+const settings = require('/lib/settings')
+
+/** A result that ends the hook as succeeded when the chosen robot has no address; else null. */
+exports.skipUnlessReady = () => {
+  const robot = chosen()
+  return robot ? settings.skipUnless(robot.webhook) : null
+}
+
+/**
+ * Sends lines of text to the group, and gives the hook's result: succeeded; to be retried (busy, unknown error; not
+ * before a minute has passed when the robot was too fast); or failed for good (no such robot, wrong keyword or
+ * signature). Throws HttpError and network errors, which are retried too. What is longer than the robot takes is cut.
+ *
+ * `mobiles`: phone numbers of members of the group who are mentioned (@); `all`: everybody is.
+ */
+exports.sendText = (lines, { mobiles = [], all = false } = {}) =>
+  send(robot => robot.text([lines].flat().join('\n'), { mobiles: mobiles.map(String), all }, cut))
+
+/** The same in Markdown. The title is what notifications and the heading show. */
+exports.sendMarkdown = (title, text, { mobiles = [], all = false } = {}) =>
+  send(robot => robot.markdown(title, text, { mobiles: mobiles.map(String), all }, cut))
+
+/** Text typed by a buyer, made fit for a line of a notice: no line breaks, at most 200 characters. */
+exports.oneLine = (text, whenEmpty) => {
+  const line = String(text ?? '')
+    .replace(/\s+/g, ' ')
+    .trim()
+  return line.length > 200 ? `${line.slice(0, 199)}…` : line || whenEmpty
+}
+
+const chosen = () => {
+  switch (env.get('ROBOT_VENDOR') || 'dingtalk') {
+    case 'dingtalk':
+      return require('/lib/dingtalk')
+    case 'wecom':
+      return require('/lib/wecom')
+    case 'feishu':
+      return require('/lib/feishu')
+    default:
+      return null
+  }
+}
+
+const send = write => {
+  const robot = chosen()
+  if (!robot) {
+    const message = `ROBOT_VENDOR is "${env.get('ROBOT_VENDOR')}": use dingtalk, wecom or feishu`
+    return { success: false, retry: false, message }
+  }
+  const result = resultOf(robot, post(robot, robot.address(), write(robot)))
+  if (!result.success) log.error('{}', result.message)
+  return result
+}
+
+// A refusal with a status of 400 and more is read like any other, if the robot gives its code with it.
+const post = (robot, url, body) => {
+  try {
+    return http.post(url, { body })
+  } catch (caught) {
+    const error = /** @type {any} */ (caught)
+    if (robot.read(error.body).code !== undefined) return error.body
+    if (error.status === 429) return TOO_FAST
+    throw error
+  }
+}
+
+const TOO_FAST = 'HTTP 429'
+
+// Codes first, then the text: servers of different ages use other codes for the same refusal.
+const resultOf = (robot, answer) => {
+  const { code, text = JSON.stringify(answer) } = robot.read(answer)
+  if (Number(code ?? NaN) === 0) return { success: true }
+  const message = `${robot.name} ${code ?? 'gave no errcode'}: ${text}`
+  const isLater = robot.tooFast.codes.includes(Number(code)) || robot.tooFast.text.test(text) || answer === TOO_FAST
+  if (isLater) return { success: false, retryAfterMs: 60000, message }
+  if (robot.final.codes.includes(Number(code)) || robot.final.text.test(text))
+    return { success: false, retry: false, message }
+  return { success: false, message }
+}
+
+// Robots count bytes of UTF-8. What is too long loses its end, never half a character.
+const cut = (text, bytes) => {
+  let size = 0
+  let kept = ''
+  for (const character of text) {
+    size += utf8Size(character.codePointAt(0) ?? 0)
+    if (size <= bytes - 3) kept += character
+  }
+  return size <= bytes ? text : `${kept}…`
+}
+
+const utf8Size = point => (point < 0x80 ? 1 : point < 0x800 ? 2 : point < 0x10000 ? 3 : 4)
