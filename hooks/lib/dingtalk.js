@@ -12,6 +12,9 @@ exports.webhook = 'DINGTALK_WEBHOOK'
 
 // Bytes: it takes 20 000 in all.
 const LIMIT = 18000
+exports.limit = LIMIT
+// Being muted.
+exports.restMs = 600000
 
 exports.tooFast = { codes: [130101, 410100, 90030, 660026], text: /too fast|exceed \d+ times/i }
 

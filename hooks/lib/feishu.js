@@ -13,6 +13,7 @@ exports.webhook = 'FEISHU_WEBHOOK'
 
 // Bytes: the whole body may have 20 KB.
 const LIMIT = 15000
+exports.limit = LIMIT
 
 // 9499 is what it gives for all sorts of bad requests, once also for too many: there the text decides.
 exports.tooFast = { codes: [11232, 99991400], text: /too many|frequency limited/i }

@@ -11,6 +11,7 @@ exports.webhook = 'WECOM_WEBHOOK'
 
 // Bytes.
 const LIMIT = { text: 2048, markdown: 4096 }
+exports.limit = LIMIT.text
 
 exports.tooFast = { codes: [45009, 45033], text: /freq(uency)? (out of )?limit|too (fast|many)/i }
 

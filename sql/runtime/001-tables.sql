@@ -150,3 +150,24 @@ CREATE TABLE IF NOT EXISTS sandhook_targets (
   state MEDIUMTEXT NOT NULL,
   updated_at BIGINT NOT NULL
 ) /*! ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin */;
+
+-- What one node at a time does, and until when.
+CREATE TABLE IF NOT EXISTS sandhook_leases (
+  name VARCHAR(64) NOT NULL PRIMARY KEY,
+  node VARCHAR(36) NOT NULL,
+  lease_until BIGINT NOT NULL
+) /*! ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin */;
+
+-- Messages that a sender says it sent, and those that came, by fingerprint. `missing_since` is set exactly while the
+-- last report is not answered by a message.
+CREATE TABLE IF NOT EXISTS sandhook_sent_messages (
+  fingerprint VARCHAR(64) NOT NULL PRIMARY KEY,
+  topic VARCHAR(255) NOT NULL,
+  body MEDIUMTEXT NULL,
+  reported_at BIGINT NULL,
+  received_at BIGINT NULL,
+  missing_since BIGINT NULL,
+  event_ids TEXT NULL
+) /*! ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin */;
+CREATE INDEX sandhook_sent_missing ON sandhook_sent_messages (missing_since, fingerprint);
+CREATE INDEX sandhook_sent_times ON sandhook_sent_messages (reported_at, received_at);

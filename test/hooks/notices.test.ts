@@ -144,11 +144,11 @@ for (const engine of engines)
         [90_030, 'over limit'],
         [660_026, 'over limit'],
         [999_999, 'sending too fast']
-      ])('rest a minute on errcode %i (%s)', async (errcode, errmsg) => {
+      ])('rest ten minutes, muted, on errcode %i (%s)', async (errcode, errmsg) => {
         answer = () => ({ body: { errcode, errmsg } })
         const { orderNo } = await addOrder(shop)
         const { result } = await tellOrder(orderNo)
-        expect(result).toEqual({ success: false, retryAfterMs: 60_000, message: `DingTalk ${errcode}: ${errmsg}` })
+        expect(result).toEqual({ success: false, retryAfterMs: 600_000, message: `DingTalk ${errcode}: ${errmsg}` })
       })
 
       test.each([[{ errcode: -1, errmsg: 'system busy' }], [{ errcode: 1, errmsg: '?' }], [{}], ['<html>'], ['']])(

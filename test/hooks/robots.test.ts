@@ -191,9 +191,10 @@ for (const engine of engines)
 
     describe('whichever it is', () => {
       test.each(Object.keys(vendors) as Vendor[])(
-        '%s: HTTP 429 rests a minute, 502 throws and is retried',
+        '%s: HTTP 429 rests a minute (DingTalk ten), 502 throws and is retried',
         async vendor => {
-          expect(await refused(vendor, '', 429)).toMatchObject({ success: false, retryAfterMs: 60_000 })
+          const retryAfterMs = vendor === 'dingtalk' ? 600_000 : 60_000
+          expect(await refused(vendor, '', 429)).toMatchObject({ success: false, retryAfterMs })
           answer = () => ({ status: 502, body: '' })
           expect((await run(vendor, TEXT)).error).toMatchObject({ code: 'HOOK_THREW' })
         }
