@@ -80,7 +80,8 @@ describe.each(engines)('notices to a robot that takes twenty a minute, on $name'
         waiting.shift()
         waiting.push(...announced)
       }
-      expect(deferred).toBeLessThanOrEqual(1)
+      // 180 messages are three digests, each put off once at most.
+      expect(deferred).toBeLessThanOrEqual(3)
 
       const text = received.map(message => message.text).join('\n')
       for (const { order_id } of orders) expect(text.split(`订单号:${order_id}`)).toHaveLength(2)
