@@ -44,6 +44,8 @@ interface Needs {
   resolve?: Resolve
 }
 
+/** To one origin: as many runs may wait for one slow partner. config/targets.json is what spares a partner. */
+const MAX_CONNECTIONS = 1_024
 const MAX_REDIRECTS = 5
 const CONNECT_TIMEOUT_MS = 10_000
 const MAX_ANSWER_HEADER_BYTES = 32_768
@@ -111,7 +113,7 @@ const poolsFor = (guard: AddressGuard, resolve: Resolve): Agent =>
   new Agent({
     factory: (origin, options) =>
       new Pool(origin, { ...options, connect: guardedConnect(new URL(origin), guard, resolve) }),
-    connections: 64,
+    connections: MAX_CONNECTIONS,
     allowH2: false,
     maxHeaderSize: MAX_ANSWER_HEADER_BYTES,
     // The request's own timer covers everything, in `within`.

@@ -1,9 +1,14 @@
 import type { ChildProcess } from 'node:child_process'
 import { readFileSync } from 'node:fs'
+import { totalmem } from 'node:os'
 
 const PERIOD_MS = 20
 /** Linux reports pages of 4 KB on every platform that V8's prebuilt binaries run on. */
 const PAGE_BYTES = 4096
+/** What a process may hold beyond its runs' own limits: V8's code and garbage, warm isolates. */
+const HEADROOM_BYTES = 256 * 1024 * 1024
+/** However many runs there are, one process never takes more of the machine than this. */
+const MOST_BYTES = totalmem() / 2
 
 export interface MemoryWatch {
   start: () => void
@@ -12,23 +17,47 @@ export interface MemoryWatch {
 
 /**
  * Looks every 20 ms, while started, at how much memory a process holds (its resident set, which counts what V8's own
- * limit does not: buffers, Intl, strings of the parser). Calls `onExceeded` when it is more than `budget()` bytes.
- * Where there is no /proc (macOS) it sees nothing, and V8's limit is the only one.
+ * limit does not: buffers, Intl, strings of the parser), and calls `onExceeded` when that is more than what the process
+ * held before its runs, headroom, and the limits of the runs in flight (`granted`, in bytes) allow. Where there is no
+ * /proc (macOS) it sees nothing, and V8's limit is the only one.
  */
-export function watchMemory(child: ChildProcess, budget: () => number, onExceeded: () => void): MemoryWatch {
+export function watchMemory(child: ChildProcess, granted: () => number, onExceeded: () => void): MemoryWatch {
+  const floor = createWindow(Math.min)
+  const ceiling = createWindow(Math.max)
   let timer: NodeJS.Timeout | null = null
-  const stop = () => {
-    if (timer) clearInterval(timer)
-    timer = null
-  }
+
   const look = () => {
-    if (residentBytes(child.pid) > budget()) onExceeded()
+    const now = Date.now()
+    const resident = residentBytes(child.pid)
+    // A process gives little back to the system: what a burst of runs took, it holds for long after them.
+    const budget = floor(now, resident) + ceiling(now, granted()) + HEADROOM_BYTES
+    if (resident > Math.min(budget, MOST_BYTES)) onExceeded()
   }
   return {
     start() {
-      timer ??= setInterval(look, PERIOD_MS).unref()
+      if (timer) return
+      look()
+      timer = setInterval(look, PERIOD_MS).unref()
     },
-    stop
+    stop() {
+      if (timer) clearInterval(timer)
+      timer = null
+    }
+  }
+}
+
+const BUCKET_MS = 5_000
+/** Longer than a run lasts, so that one cannot raise its own floor. */
+const BUCKETS = 24
+
+/** The least or most of what was noted in the last two minutes. */
+function createWindow(pick: (...values: number[]) => number): (now: number, value: number) => number {
+  const buckets = new Map<number, number>()
+  return (now, value) => {
+    const bucket = Math.floor(now / BUCKET_MS)
+    buckets.set(bucket, pick(buckets.get(bucket) ?? value, value))
+    for (const old of buckets.keys()) if (old <= bucket - BUCKETS) buckets.delete(old)
+    return pick(...buckets.values())
   }
 }
 

@@ -116,7 +116,7 @@ export function startRunner({ onExit, onComplaint }: RunnerNeeds): Runner {
     onComplaint(`sent ${reason}`)
     kill()
   })
-  const memory = watchMemory(child, () => budgetOf(runs.values()), killForMemory)
+  const memory = watchMemory(child, () => limitsOf(runs.values()), killForMemory)
   relayComplaints(child, onComplaint)
   child.stdio[3]?.on('error', () => {})
   child.once('error', error => onComplaint(error.message))
@@ -236,9 +236,9 @@ function suspectsAmong(runs: Map<string, RunUnderWay>): Set<string> {
   return new Set((executing.length > 0 ? executing : [...runs]).map(([id]) => id))
 }
 
-/** What a process with these runs may hold, in bytes: Node itself, and each run's whole limit. */
-function budgetOf(runs: Iterable<RunUnderWay>): number {
-  let megabytes = 400
+/** What these runs may hold, in bytes. */
+function limitsOf(runs: Iterable<RunUnderWay>): number {
+  let megabytes = 0
   for (const { limits } of runs) megabytes += limits.memoryMb
   return megabytes * 1024 * 1024
 }

@@ -116,12 +116,10 @@ await admin.query('CREATE DATABASE bench CHARACTER SET utf8mb4')
 await admin.end()
 const databaseUrl = mariadb.url('bench')
 const [erp, slowErp] = await Promise.all([startErp(0), startErp(1_000)])
-const sandhook = await startSandhookProcess({
-  DATABASE_URL: databaseUrl,
-  SANDHOOK_DEMO: 'on',
-  SANDHOOK_HTTP_ALLOW: '127.0.0.1',
-  SANDHOOK_CONCURRENCY: '512'
-})
+/** The product as it comes, and one that is set to have a thousand runs in flight. */
+const start = (env: Record<string, string>) =>
+  startSandhookProcess({ DATABASE_URL: databaseUrl, SANDHOOK_DEMO: 'on', SANDHOOK_HTTP_ALLOW: '127.0.0.1', ...env })
+let sandhook = await start({})
 try {
   await sandhook.call('PUT', '/admin/v1/env/BENCH_ERP', { value: erp.url, secret: false })
   await sandhook.call('PUT', '/admin/v1/env/BENCH_SLOW', { value: slowErp.url, secret: false })
@@ -130,7 +128,12 @@ try {
   await makeHook(sandhook, '/custom/bench/wait', 'BENCH_WAIT', "http.post(env.get('BENCH_SLOW') + '/x', { body: {} })")
   await compareOrderSync(sandhook, databaseUrl, erp.url)
   await emptyHook(sandhook)
+  await sandhook.end('SIGTERM')
+  sandhook = await start({ SANDHOOK_CONCURRENCY: '700' })
   await waitingRuns(sandhook, sandhook.pid)
+} catch (error) {
+  say(sandhook.output().slice(-4000))
+  throw error
 } finally {
   await sandhook.end('SIGTERM')
   erp.stop()
