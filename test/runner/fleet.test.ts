@@ -139,8 +139,6 @@ describe('many runs at once', () => {
 })
 
 function childrenOfThisProcess(): number[] {
-  const text = process
-    .getBuiltinModule('node:fs')
-    .readFileSync(`/proc/${process.pid}/task/${process.pid}/children`, 'utf8')
+  const text = readFileSync(`/proc/${process.pid}/task/${process.pid}/children`, 'utf8')
   return text.trim() === '' ? [] : text.trim().split(' ').map(Number)
 }
