@@ -56,8 +56,7 @@ const RULES = {
   RUNNER_LOST: { status: 503, retry: 'free' },
   DB_CONFLICT: { status: 503, retry: 'free' },
   DB_UNAVAILABLE: { status: 503, retry: 'free' },
-  BROKER_UNAVAILABLE: { status: 503, retry: 'free' },
-  LEASE_LOST: { status: 503, retry: 'free' }
+  BROKER_UNAVAILABLE: { status: 503, retry: 'free' }
 } as const satisfies Record<string, { status: number; retry: 'no' | 'yes' | 'free' }>
 
 export type ErrorCode = keyof typeof RULES

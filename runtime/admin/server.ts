@@ -1,6 +1,8 @@
+import { isUtf8 } from 'node:buffer'
 import { randomUUID } from 'node:crypto'
-import { STATUS_CODES } from 'node:http'
+import { type IncomingMessage, STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
+import { finished } from 'node:stream/promises'
 import fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
 import type { Logger } from 'pino'
 import { type ErrorCode, RuntimeError } from '../errors.ts'
@@ -26,6 +28,8 @@ const BODY_LIMIT = 5 * 1024 * 1024
 /** For a client to send its whole request. */
 const REQUEST_MS = 30_000
 const KEEP_ALIVE_MS = 65_000
+/** For a client to finish a body that is refused. */
+const REST_MS = 5_000
 /** After this long a close no longer waits for answers in flight. */
 const CLOSE_MS = 9_000
 
@@ -68,18 +72,27 @@ export function createServer({ logger }: { logger: Logger }): FastifyInstance {
     const [path] = request.url.split('?')
     request.log.debug({ method: request.method, path, status: reply.statusCode, ms: Math.round(reply.elapsedTime) })
   })
-  app.setErrorHandler(answerProblem)
+  app.setErrorHandler(async (error, request, reply) => {
+    await readRest(request.raw)
+    return answerProblem(error, request, reply)
+  })
   refuseUnknown(app)
   return app
 }
 
+/** CloudEvents have a type of their own, as others do. */
+const JSON_TYPE = /^application\/([\w.-]+\+)?json\b/i
+
 /** JSON is the only kind of body, and a malformed one is told where. An empty one is none. */
 function parseJson(app: FastifyInstance): void {
   const parse = app.getDefaultJsonParser('error', 'error')
-  app.removeContentTypeParser('text/plain')
-  app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body, done) => {
-    if (body === '') return done(null, undefined)
-    parse(request, String(body), (error, value) => done(error && notJson(String(body)), value))
+  app.removeContentTypeParser(['text/plain', 'application/json'])
+  app.addContentTypeParser(JSON_TYPE, { parseAs: 'buffer' }, (request, body, done) => {
+    const bytes = body as Buffer
+    if (bytes.length === 0) return done(null, undefined)
+    if (!isUtf8(bytes)) return done(new RuntimeError('REQUEST_INVALID', 'The body is not UTF-8; send JSON as UTF-8.'))
+    const text = bytes.toString()
+    parse(request, text, (error, value) => done(error && notJson(text), value))
   })
 }
 
@@ -93,6 +106,15 @@ function notJson(body: string): RuntimeError {
     'REQUEST_INVALID',
     'The body has a member named __proto__ or constructor.prototype; leave it out.'
   )
+}
+
+/**
+ * Lets a client finish what it is sending before it is refused: one that is hung up on in the middle of a large body
+ * sees a broken connection instead of the reason.
+ */
+async function readRest(request: IncomingMessage): Promise<void> {
+  if (request.readableEnded || request.destroyed) return
+  await finished(request.resume(), { signal: AbortSignal.timeout(REST_MS) }).catch(() => {})
 }
 
 function guardClose(app: FastifyInstance): void {

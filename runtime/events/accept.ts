@@ -89,8 +89,6 @@ export function createAccept({ db, registry, merchantOf, onAccepted, onCounted }
 
   async function acceptAll(events: HookEvent[]): Promise<Accepted[]> {
     const { hooks } = await registry.current()
-    for (const event of events)
-      if (event.merId === null && concernsMerchants(hooks, event.eventKey)) event.merId = await merchantOf(event)
     const insert = async (trx: Transaction): Promise<Accepted[]> => {
       const known = await knownEvents(
         trx,
@@ -115,13 +113,27 @@ export function createAccept({ db, registry, merchantOf, onAccepted, onCounted }
     return insertOnce(db, insert)
   }
 
+  /** Done before an event joins others: a shop that does not answer holds up its own sender only. */
+  async function withMerchants(events: HookEvent[]): Promise<HookEvent[]> {
+    const { hooks } = await registry.current()
+    return Promise.all(
+      events.map(async event =>
+        event.merId === null && concernsMerchants(hooks, event.eventKey)
+          ? { ...event, merId: await merchantOf(event) }
+          : event
+      )
+    )
+  }
+
   const { accept } = guarded({
-    accept: (incoming: IncomingEvent[], source: EventSource) =>
-      new Promise<Accepted[]>((resolve, reject) => {
-        if (incoming.length === 0) return resolve([])
-        waiting.push({ events: incoming.map(event => complete(event, source)), resolve, reject })
+    async accept(incoming: IncomingEvent[], source: EventSource): Promise<Accepted[]> {
+      if (incoming.length === 0) return []
+      const events = await withMerchants(incoming.map(event => complete(event, source)))
+      return new Promise((resolve, reject) => {
+        waiting.push({ events, resolve, reject })
         setImmediate(() => void write())
       })
+    }
   })
   return async (events, source) => {
     const accepted = await accept(events, source)

@@ -94,41 +94,47 @@ async function perform(
   const over = new AbortController()
   const endOfRun = AbortSignal.any([over.signal, signal])
   const db = createDbHost({ shop: needs.shop, limits, mode: hook.transaction, signal: endOfRun })
-  const journal = await openJournal(needs.journal, execution)
-  const http = createHttpHost({
-    client: needs.http,
-    limits,
-    executionId: execution.id,
-    journal,
-    targets: needs.targets,
-    signal: endOfRun
-  })
-  const library = async (path: string) => textOf(request.hooks.library(path, hook.merId))
-  const announcer = createAnnouncer({ executionId: execution.id, merId: hook.merId, depth: request.event.depth })
-  const host = createRunHost({ db, http, announcer, library, limits, mask: run.mask, signal: endOfRun })
-  run.host = host
-
-  const alone = execution.crashes > 0 || quarantined.has(hook.id)
-  const outcome = await needs.fleet.run(
-    {
-      pool: `${hook.id}:${version.version}:${limits.memoryMb}`,
-      name: hook.path,
-      script: version.compiled ?? version.script,
+  try {
+    const journal = await openJournal(needs.journal, execution)
+    const http = createHttpHost({
+      client: needs.http,
       limits,
-      input: { payload: payloadOf(request), env: env.values, globals: request.request?.globals ?? {} }
-    },
-    { call: host.call, log: run.log },
-    { alone, signal }
-  )
-  over.abort()
-  if (outcome.wedged) quarantined.add(hook.id)
-  run.outcome = outcome
-  run.blame = blameOf(outcome, alone)
-  const verdict = verdictOf(outcome, host.doom, version.script, limits)
-  const { announcements } = announcer
-  const result = maskJson(verdict.result, run.mask)
-  const ended = await endTransaction(db, verdict, { executionId: execution.id, result, announcements })
-  return run.report(ended.ok ? await tell(needs, announcements, request, ended) : ended)
+      executionId: execution.id,
+      journal,
+      targets: needs.targets,
+      signal: endOfRun
+    })
+    const library = async (path: string) => textOf(request.hooks.library(path, hook.merId))
+    const announcer = createAnnouncer({ executionId: execution.id, merId: hook.merId, depth: request.event.depth })
+    const host = createRunHost({ db, http, announcer, library, limits, mask: run.mask, signal: endOfRun })
+    run.host = host
+
+    const alone = execution.crashes > 0 || quarantined.has(hook.id)
+    const outcome = await needs.fleet.run(
+      {
+        pool: `${hook.id}:${version.version}:${limits.memoryMb}`,
+        name: hook.path,
+        script: version.compiled ?? version.script,
+        limits,
+        input: { payload: payloadOf(request), env: env.values, globals: request.request?.globals ?? {} }
+      },
+      { call: host.call, log: run.log },
+      { alone, signal }
+    )
+    over.abort()
+    if (outcome.wedged) quarantined.add(hook.id)
+    run.outcome = outcome
+    run.blame = blameOf(outcome, alone)
+    const verdict = verdictOf(outcome, host.doom, version.script, limits)
+    const { announcements } = announcer
+    const result = maskJson(verdict.result, run.mask)
+    const ended = await endTransaction(db, verdict, { executionId: execution.id, result, announcements })
+    return run.report(ended.ok ? await tell(needs, announcements, request, ended) : ended)
+  } finally {
+    over.abort()
+    // Ended already, unless something above has thrown: no transaction outlives its run.
+    await db.rollback()
+  }
 }
 
 function blameOf({ end, wedged }: RunOutcome, alone: boolean): Blame {

@@ -66,7 +66,7 @@ function limitOf(end: Limited, limits: Limits): [ErrorCode, string] {
     case 'oversized':
       return ['HOOK_RESULT_LIMIT', `The result has ${end.bytes} characters, above the limit of ${limits.resultBytes}.`]
     case 'stopped':
-      return ['SHUTTING_DOWN', 'The node was shutting down; the run starts again.']
+      return ['SHUTTING_DOWN', 'The run was broken off: the node was stopping, or the caller of the hook had hung up.']
     case 'lost':
       return ['RUNNER_LOST', 'The runner process ended during the run; the run starts again.']
   }

@@ -40,8 +40,9 @@ export interface DbNeeds {
 
 const INSERT_MARKER = parseStatement('INSERT INTO hook_effects (execution_id, result, created_at) VALUES (?, ?, ?)')
 const SELECT_MARKER = parseStatement('SELECT result FROM hook_effects WHERE execution_id = ?')
-const NEVER = new AbortController().signal
-const MARKER_BOUNDS = { rows: 1, bytes: 16_000_000 }
+/** The runtime's own statements are not bound to the run's end; they end when the server is silent for so long. */
+const MARKER_MS = 20_000
+const markerOptions = () => ({ bounds: { rows: 1, bytes: 16_000_000 }, signal: AbortSignal.timeout(MARKER_MS) })
 const DUPLICATE_KEY = 1062
 
 /**
@@ -113,7 +114,7 @@ export function createDbHost({ shop, limits, mode, signal }: DbNeeds): DbHost {
         if (marker) {
           const { executionId, result, announcements } = marker
           const params = [executionId, JSON.stringify({ result, announcements }), Date.now()]
-          await transaction.run(INSERT_MARKER, params, { bounds: MARKER_BOUNDS, signal: NEVER })
+          await transaction.run(INSERT_MARKER, params, markerOptions())
         }
         await end('commit')
         return 'committed'
@@ -129,7 +130,7 @@ export function createDbHost({ shop, limits, mode, signal }: DbNeeds): DbHost {
 
 /** The marker of an execution whose effects are in the shop already; null: they are not. */
 export async function findMarker(shop: ShopDatabase, executionId: string): Promise<EffectMarker | null> {
-  const answer = await shop.run(SELECT_MARKER, [executionId], { bounds: MARKER_BOUNDS, signal: NEVER })
+  const answer = await shop.run(SELECT_MARKER, [executionId], markerOptions())
   const row = 'rows' in answer ? answer.rows[0] : undefined
   return row ? { executionId, ...JSON.parse(String(row.result)) } : null
 }

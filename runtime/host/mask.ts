@@ -22,8 +22,16 @@ export function createMask(secrets: string[]): Mask {
   return text => wanted.reduce((masked, form) => masked.replaceAll(form, COVER), text)
 }
 
-/** A JSON value with every text in it masked. */
+/** A copy of a JSON value with every text in it masked. No recursion: a script decides how deep its result is. */
 export function maskJson<T>(value: T, mask: Mask): T {
-  if (value === null || value === undefined) return value
-  return JSON.parse(JSON.stringify(value), (_key, member) => (typeof member === 'string' ? mask(member) : member))
+  if (value === undefined) return value
+  const root = { value: JSON.parse(JSON.stringify(value)) }
+  const open: object[] = [root]
+  for (let node = open.pop(); node; node = open.pop())
+    for (const [name, member] of Object.entries(node)) {
+      if (typeof member === 'object' && member !== null) open.push(member)
+      // Not by assignment: a member may be called __proto__.
+      if (typeof member === 'string') Object.defineProperty(node, name, { value: mask(member) })
+    }
+  return root.value
 }

@@ -57,6 +57,8 @@ export function checkParams(statement: Statement, params: Param[]): void {
   throw new RuntimeError('ARGUMENT_INVALID', `The statement ${has} but got ${params.length} values: give one for each`)
 }
 
-/** What a statement fails with when its run ended before it did. */
-export const stopped = (signal: AbortSignal): RuntimeError =>
-  new RuntimeError('DB_ERROR', 'The statement was stopped because the run has ended', { cause: signal.reason })
+/** What a statement fails with when its run ended before it did, or the runtime's own patience (`AbortSignal.timeout`). */
+export const stopped = ({ reason }: AbortSignal): RuntimeError =>
+  (reason as Error).name === 'TimeoutError'
+    ? new RuntimeError('DB_UNAVAILABLE', "The shop's database does not answer", { cause: reason })
+    : new RuntimeError('DB_ERROR', 'The statement was stopped because the run has ended', { cause: reason })

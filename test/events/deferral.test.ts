@@ -39,7 +39,8 @@ afterAll(async () => {
   rmSync(folder, { recursive: true, force: true })
 })
 
-async function call(method: string, path: string, body?: unknown) {
+// biome-ignore lint/suspicious/noExplicitAny: answers of every route
+async function call(method: string, path: string, body?: unknown): Promise<any> {
   const answer = await fetch(sandhook.url + path, {
     method,
     headers: { authorization: `Bearer ${TOKEN}`, 'content-type': 'application/json' },

@@ -193,7 +193,7 @@ describe('a limit', () => {
     ['cpu', 'HOOK_CPU_LIMIT', '1000 ms'],
     ['memory', 'HOOK_MEMORY_LIMIT', '32 MB'],
     ['pending', 'HOOK_TIMEOUT', 'promise'],
-    ['stopped', 'SHUTTING_DOWN', 'starts again']
+    ['stopped', 'SHUTTING_DOWN', 'broken off']
   ] as const)('%s ends as %s and takes its writes back', (end, code, said) => {
     const message = expect.stringContaining(said)
     expect(verdict({ end })).toMatchObject({ ok: false, keepWrites: 'no', result: null, error: { code, message } })
