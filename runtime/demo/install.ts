@@ -5,7 +5,7 @@ import { demoShop } from './shop.ts'
 
 const SQL = new URL('../../sql/shop/', import.meta.url)
 /** The shop itself, and what the partners' hooks keep in it. */
-const FILES = ['demo.sql', 'qimen.sql', 'haidian.sql', 'purchase.sql', 'sms.sql', 'notify.sql']
+const FILES = ['demo.sql', 'qimen.sql', 'haidian.sql', 'purchase.sql', 'sms.sql', 'notify.sql', 'outbox.sql']
 
 /** Creates and fills the demo shop where there is none yet. Answers whether it did. */
 export async function installDemoShop(shop: Database): Promise<boolean> {
