@@ -8,18 +8,12 @@
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
-import { fileURLToPath } from 'node:url'
 import mysql, { type RowDataPacket } from 'mysql2/promise'
 import { startMariadb } from '../support/mariadb.ts'
 import { eventually, type SandhookProcess, startSandhookProcess } from '../support/sandhook.ts'
+import { file, makeHook, median, memoryOf, ROUNDS, say, span, startErp, succeeded, watchingMemory } from './measure.ts'
 
-const ROUNDS = Number(process.env.BENCH_ROUNDS ?? 5)
 const BATCH = 1_000
-const file = (name: string) => fileURLToPath(new URL(name, import.meta.url))
-const say = (text: string) => process.stdout.write(`${text}\n`)
-const median = (values: number[]) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN
-const span = (values: number[], digits = 2) =>
-  `${median(values).toFixed(digits)} (${Math.min(...values).toFixed(digits)}–${Math.max(...values).toFixed(digits)})`
 
 /** Sends events in arrays of 200 and waits until the last of them is settled; answers seconds. */
 async function drive(sandhook: SandhookProcess, eventKey: string, payloads: string[]): Promise<number> {
@@ -34,27 +28,6 @@ async function drive(sandhook: SandhookProcess, eventKey: string, payloads: stri
   }
   await eventually(async () => (await succeeded(sandhook)) - before >= payloads.length, 300_000)
   return (performance.now() - started) / 1000
-}
-
-async function succeeded(sandhook: SandhookProcess): Promise<number> {
-  return (await sandhook.call('GET', '/admin/v1/stats')).body.executions.succeeded ?? 0
-}
-
-/** Resident memory of the main process and its runners, in megabytes. */
-function memoryOf(sandhook: SandhookProcess, main: number): number {
-  const resident = (pid: number) => Number(readFileSync(`/proc/${pid}/statm`, 'utf8').split(' ')[1]) * 4096
-  return Math.round([main, ...sandhook.runners()].reduce((sum, pid) => sum + resident(pid), 0) / 1048576)
-}
-
-async function startErp(delayMs: number): Promise<{ url: string; stop: () => void }> {
-  const child = fork(file('erp.ts'), [String(delayMs)])
-  const [address] = (await once(child, 'message')) as [{ port: number }]
-  return { url: `http://127.0.0.1:${address.port}`, stop: () => void child.kill() }
-}
-
-async function makeHook(sandhook: SandhookProcess, path: string, event: string, script: string): Promise<void> {
-  const { status, body } = await sandhook.call('POST', '/admin/v1/hooks', { path, events: [event], script })
-  if (status !== 201) throw new Error(`The hook ${path} was refused: ${JSON.stringify(body)}`)
 }
 
 async function compareOrderSync(sandhook: SandhookProcess, databaseUrl: string, erpUrl: string): Promise<void> {
@@ -92,18 +65,16 @@ async function emptyHook(sandhook: SandhookProcess): Promise<void> {
   )
 }
 
-async function waitingRuns(sandhook: SandhookProcess, main: number): Promise<void> {
-  const before = memoryOf(sandhook, main)
-  let most = before
-  const watch = setInterval(() => {
-    most = Math.max(most, memoryOf(sandhook, main))
-  }, 50)
-  const seconds = await drive(
-    sandhook,
-    'BENCH_WAIT',
-    Array.from({ length: 1_000 }, (_, i) => `wait-${i}`)
-  )
-  clearInterval(watch)
+async function waitingRuns(sandhook: SandhookProcess): Promise<void> {
+  const before = memoryOf(sandhook)
+  let seconds = 0
+  const most = await watchingMemory(sandhook, async () => {
+    seconds = await drive(
+      sandhook,
+      'BENCH_WAIT',
+      Array.from({ length: 1_000 }, (_, i) => `wait-${i}`)
+    )
+  })
   say(
     `1 000 runs that each wait 1 s for their ERP: settled after ${seconds.toFixed(1)} s; memory ${before} MB → ${most} MB`
   )
@@ -130,7 +101,7 @@ try {
   await emptyHook(sandhook)
   await sandhook.end('SIGTERM')
   sandhook = await start({ SANDHOOK_CONCURRENCY: '700' })
-  await waitingRuns(sandhook, sandhook.pid)
+  await waitingRuns(sandhook)
 } catch (error) {
   say(sandhook.output().slice(-4000))
   throw error
