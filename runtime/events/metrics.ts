@@ -5,17 +5,23 @@ export interface MetricNeeds {
   registry: Registry
   /** This node's load, asked at each scrape. */
   load: () => { running: number; unsettled: number; runnersUp: number; runnersWanted: number }
+  /** Messages that were reported as sent and have not come: all nodes know the same number. */
+  missing: () => number
 }
 
 export interface Metrics {
   accepted: (source: string, events: number, duplicates: number) => void
   settled: (batch: Settlement[]) => void
+  /** What came and could not be kept. */
+  lost: (what: 'redis' | 'report', count: number, reason: string) => void
+  /** What became of messages from RabbitMQ: events (or rightly none), or dead letters. */
+  read: (outcome: 'taken' | 'dead', count: number) => void
 }
 
 const SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30]
 
 /** What this node counts, in Prometheus' terms. */
-export function createMetrics({ registry, load }: MetricNeeds): Metrics {
+export function createMetrics({ registry, load, missing }: MetricNeeds): Metrics {
   const registers = [registry]
   const events = new Counter({
     name: 'sandhook_events_total',
@@ -27,6 +33,18 @@ export function createMetrics({ registry, load }: MetricNeeds): Metrics {
     name: 'sandhook_runs_total',
     help: 'Runs by hook and by the status that they led to',
     labelNames: ['hook', 'status', 'code'],
+    registers
+  })
+  const lost = new Counter({
+    name: 'sandhook_lost_total',
+    help: 'Messages of the Redis channel and reports of sent messages that could not be kept, by reason',
+    labelNames: ['what', 'reason'],
+    registers
+  })
+  const messages = new Counter({
+    name: 'sandhook_messages_total',
+    help: 'Messages read from RabbitMQ: taken, or put to the dead letters',
+    labelNames: ['outcome'],
     registers
   })
   const duration = new Histogram({
@@ -49,8 +67,11 @@ export function createMetrics({ registry, load }: MetricNeeds): Metrics {
   gauge('sandhook_unsettled', 'Outcomes that wait to be written', () => load().unsettled)
   gauge('sandhook_runners_up', 'Runner processes that are up', () => load().runnersUp)
   gauge('sandhook_runners_wanted', 'Runner processes that there should be', () => load().runnersWanted)
+  gauge('sandhook_missing_messages', 'Messages reported as sent that have not come; the same on all nodes', missing)
 
   return {
+    lost: (what, count, reason) => lost.inc({ what, reason }, count),
+    read: (outcome, count) => messages.inc({ outcome }, count),
     accepted(source, count, duplicates) {
       events.inc({ source, duplicate: 'false' }, count - duplicates)
       if (duplicates > 0) events.inc({ source, duplicate: 'true' }, duplicates)

@@ -171,3 +171,23 @@ CREATE TABLE IF NOT EXISTS sandhook_sent_messages (
 ) /*! ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin */;
 CREATE INDEX sandhook_sent_missing ON sandhook_sent_messages (missing_since, fingerprint);
 CREATE INDEX sandhook_sent_times ON sandhook_sent_messages (reported_at, received_at);
+
+-- Which id of the ERP's stands for which of the front's, as messages told.
+CREATE TABLE IF NOT EXISTS sandhook_id_pairs (
+  kind VARCHAR(32) NOT NULL,
+  erp_id VARCHAR(128) NOT NULL,
+  front_id VARCHAR(128) NOT NULL,
+  updated_at BIGINT NOT NULL,
+  PRIMARY KEY (kind, erp_id)
+) /*! ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin */;
+
+-- Messages that could not be read or that no row of config/topics.json fits, until they are fed again.
+CREATE TABLE IF NOT EXISTS sandhook_dead_messages (
+  id VARCHAR(128) NOT NULL PRIMARY KEY,
+  topic VARCHAR(255) NOT NULL,
+  reason TEXT NOT NULL,
+  body MEDIUMTEXT NOT NULL,
+  sent_at BIGINT NULL,
+  received_at BIGINT NOT NULL
+) /*! ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin */;
+CREATE INDEX sandhook_dead_messages_received ON sandhook_dead_messages (received_at, id);
