@@ -85,6 +85,47 @@ const Alias = Type.Object({
 })
 export type Alias = Static<typeof Alias>
 
+const Scalar = Type.Union([Type.String(), Type.Number(), Type.Boolean(), Type.Null()])
+const Path = Type.String({ minLength: 1 })
+const Paths = Type.Array(Path, { minItems: 1 })
+
+/**
+ * A row of `config/topics.json`: what a message of RabbitMQ means. Of a topic's rows the first whose `when` fits decides;
+ * a message that none fits goes to the dead letters. A path names a member of the body: `status`, `data.id`. A topic that
+ * a row names is subscribed to at the next start.
+ */
+const TopicRow = Type.Object(
+  {
+    /** The routing key, as it is. */
+    topic: Type.String({ minLength: 1, maxLength: 255 }),
+    /** Members by path, with the value or one of the values that each must have: 1 and "1" are alike, null is none. */
+    when: Type.Optional(Type.Record(Type.String(), Type.Union([Scalar, Type.Array(Scalar, { minItems: 1 })]))),
+    /** The event key; none: the message is known and becomes no event, except for hooks of `mq:<topic>`. */
+    event: Type.Optional(Type.String({ minLength: 1, maxLength: 100 })),
+    /** Where the payload is: the first of these that has a number or a text. Default: orderCode, order_code. */
+    payload: Type.Optional(Paths),
+    /** Where the ordering key is; default: it is the payload. */
+    key: Type.Optional(Paths),
+    /** Where the time of the event is, in seconds or milliseconds; default: the message's own, or when it came. */
+    timestamp: Type.Optional(Path),
+    /** The body is a list, each of whose elements is an event of its own with the element as its data. */
+    each: Type.Optional(Type.Boolean()),
+    /**
+     * There is one such event for a payload (true), or for what these members say, whoever tells of it and however
+     * often: all later ones are duplicates. For what ends something: a cancellation, a receipt.
+     */
+    once: Type.Optional(Type.Union([Type.Boolean(), Paths])),
+    /** The message tells which id of the ERP's stands for which of the front's: both are kept under this kind. */
+    remember: Type.Optional(
+      Type.Object({ kind: Type.String({ minLength: 1, maxLength: 32 }), erp: Path, front: Path })
+    ),
+    /** The payload is an ERP id of this kind: it becomes the front's id, or `erp:<id>` while nobody has told that one. */
+    lookup: Type.Optional(Type.String({ minLength: 1, maxLength: 32 }))
+  },
+  { additionalProperties: false }
+)
+export type TopicRow = Static<typeof TopicRow>
+
 /** `config/monitor.json`. */
 const MonitorFile = Type.Object(
   {
@@ -125,6 +166,8 @@ export interface Config {
   readonly databaseUrl: string
   readonly shopDatabaseUrl: string
   readonly amqpUrl: string | null
+  /** Queues that messages are spread over by order number; 1: they stay in the one in which they come. */
+  readonly amqpPartitions: number
   /** Where the platform publishes its events on a channel; null: nowhere. */
   readonly redisUrl: string | null
   /** Whether sent messages may be reported without a token. */
@@ -148,6 +191,7 @@ export interface Config {
   readonly builtinHooks: BuiltinHook[]
   readonly aliases: Alias[]
   readonly targets: TargetConfig[]
+  readonly topics: TopicRow[]
   readonly monitor: MonitorConfig
 }
 
@@ -161,7 +205,7 @@ const CONFIG_DIR = new URL('../config/', import.meta.url)
 
 /** Reads the environment and `config/`; the only reader of the environment. Throws ConfigError. */
 export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
-  const databaseUrl = databaseOf('DATABASE_URL', env.DATABASE_URL ?? 'sqlite:data/sandhook.db')
+  const databaseUrl = databaseOf('DATABASE_URL', env.DATABASE_URL || 'sqlite:data/sandhook.db')
   const dataDir = databaseUrl.startsWith('sqlite:') ? dirname(fileOf(databaseUrl)) : resolve('data')
   return Object.freeze({
     host: env.HOST || '127.0.0.1',
@@ -175,6 +219,7 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
       ? urlOf('REDIS_URL', env.REDIS_URL, ['redis:', 'rediss:'], 'redis://:password@localhost:6379/0')
       : null,
     monitorOpen: switchOf(env, 'SANDHOOK_MONITOR_OPEN') ?? true,
+    amqpPartitions: integer(env, 'AMQP_PARTITIONS', 1, 1, 64),
     adminToken: adminTokenOf(env.SANDHOOK_ADMIN_TOKEN),
     secretKey: secretKeyOf(env.SANDHOOK_SECRET_KEY),
     dataDir,
@@ -188,6 +233,7 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     builtinHooks: readFile('builtin-hooks.json', Type.Array(BuiltinHook)),
     aliases: readFile('aliases.json', Type.Array(Alias)),
     targets: readFile('targets.json', Type.Array(Target)),
+    topics: readFile('topics.json', Type.Array(TopicRow)),
     monitor: readFile('monitor.json', MonitorFile)
   })
 }
@@ -232,8 +278,14 @@ function switchOf(env: NodeJS.ProcessEnv, name: string): boolean | null {
 /** Passwords stay out of the message. */
 function urlOf(name: string, text: string, protocols: string[], example: string): string {
   const url = URL.parse(text)
-  if (url && protocols.includes(url.protocol) && url.hostname !== '') return text
-  throw wrong(name, `is no valid ${protocols.join(' or ')}// address`, example)
+  if (!url || !protocols.includes(url.protocol) || url.hostname === '')
+    throw wrong(name, `is no valid ${protocols.join(' or ')}// address`, example)
+  try {
+    decodeURIComponent(text)
+    return text
+  } catch {
+    throw wrong(name, 'has a % that stands for nothing; write it as %25', example)
+  }
 }
 
 const DATABASE_EXAMPLE = 'mysql://user:password@localhost:3306/sandhook'
@@ -263,10 +315,10 @@ export const fileOf = (url: string): string => url.slice('sqlite:'.length)
  * locks whole files, and a run that waits for its ERP with an open transaction must not stop events from being accepted.
  */
 function shopOf(env: NodeJS.ProcessEnv, databaseUrl: string): string {
-  const given = env.SHOP_DATABASE_URL
-  if (!given)
-    return databaseUrl.startsWith('sqlite:') ? `sqlite:${join(dirname(fileOf(databaseUrl)), 'shop.db')}` : databaseUrl
-  const url = databaseOf('SHOP_DATABASE_URL', given)
+  const own = databaseUrl.startsWith('sqlite:')
+    ? `sqlite:${join(dirname(fileOf(databaseUrl)), 'shop.db')}`
+    : databaseUrl
+  const url = databaseOf('SHOP_DATABASE_URL', env.SHOP_DATABASE_URL || own)
   if (url !== databaseUrl || !url.startsWith('sqlite:')) return url
   throw wrong(
     'SHOP_DATABASE_URL',
@@ -277,8 +329,11 @@ function shopOf(env: NodeJS.ProcessEnv, databaseUrl: string): string {
 
 function adminTokenOf(text: string | undefined): string | null {
   if (!text) return null
-  if (text.length >= 16) return text
-  throw wrong('SANDHOOK_ADMIN_TOKEN', 'must have at least 16 characters', '"$(openssl rand -hex 24)"')
+  const example = '"$(openssl rand -hex 24)"'
+  if (text.length < 16) throw wrong('SANDHOOK_ADMIN_TOKEN', 'must have at least 16 characters', example)
+  // Any other could not be sent in a header.
+  if (/^[\x21-\x7e]+$/.test(text)) return text
+  throw wrong('SANDHOOK_ADMIN_TOKEN', 'must have no blanks and only ASCII characters', example)
 }
 
 function secretKeyOf(text: string | undefined): Buffer | null {

@@ -4,6 +4,7 @@
 import { randomBytes } from 'node:crypto'
 import { EventEmitter, once } from 'node:events'
 import { createServer as createNetServer } from 'node:net'
+import { setTimeout as pause } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import { type Logger, pino } from 'pino'
 import { collectDefaultMetrics, Registry as MetricRegistry } from 'prom-client'
@@ -11,6 +12,7 @@ import { v7 as uuid } from 'uuid'
 import { createAuth } from './admin/auth.ts'
 import { registerAdmin } from './admin/routes.ts'
 import { createServer } from './admin/server.ts'
+import { type DeadMessages, openPublisher, sendOrRefuse, startMessages } from './amqp.ts'
 import { type Config, readConfig } from './config.ts'
 import { installDemoEnv } from './demo/install.ts'
 import { partnerRoutes } from './demo/partners.ts'
@@ -22,10 +24,14 @@ import { publishBuiltins } from './events/builtin-hooks.ts'
 import { createDispatcher } from './events/dispatcher.ts'
 import { callRoutes } from './events/ingress-call.ts'
 import { eventRoutes } from './events/ingress-http.ts'
-import { createMetrics } from './events/metrics.ts'
+import { reportRoutes } from './events/ingress-monitor.ts'
+import { createInterpret } from './events/message-events.ts'
+import { createMetrics, type Metrics } from './events/metrics.ts'
 import { createRegistry, type Registry } from './events/registry.ts'
 import { startRetention } from './events/retention.ts'
 import { keyMatches } from './events/router.ts'
+import { createTopicMap } from './events/topic-map.ts'
+import { feedPurges, openMonitor, startFeeds } from './feeds.ts'
 import { purgeEffects } from './host/effects.ts'
 import { createHttpClient } from './host/http-client.ts'
 import type { ShopDatabase } from './host/shop.ts'
@@ -40,6 +46,7 @@ import { createEnvStore } from './store/env.ts'
 import { createEventStore } from './store/events.ts'
 import { createExecutionStore } from './store/executions.ts'
 import { createHookStore } from './store/hooks.ts'
+import { createIdPairStore } from './store/id-pairs.ts'
 import { createQueue } from './store/queue.ts'
 import { createStateStore } from './store/state.ts'
 import { createTargetStore } from './store/targets.ts'
@@ -58,15 +65,18 @@ export interface Sandhook {
 
 const LEASE_MS = 15_000
 const DRAIN_MS = 7_000
+const CLOSE_MS = 9_500
 /** What one hook may take of the runs in flight, so that a slow one leaves room for the others. */
 const HOOK_SHARE = 0.75
 
 /** Starts everything in order; a wrong setting or a database that refuses us throws before anything listens. */
 export async function startSandhook(config: Config, logger: Logger): Promise<Sandhook> {
   const closers: (() => unknown)[] = []
-  const close = async () => {
+  const closeAll = async () => {
     for (const closer of closers.splice(0).reverse()) await closer()
   }
+  // Connections to a server that says nothing are not worth more waiting: everything that matters is written, or runs again.
+  const close = () => Promise.race([closeAll(), pause(CLOSE_MS, undefined, { ref: false })])
   try {
     return { ...(await build(config, logger, closer => void closers.push(closer))), close }
   } catch (error) {
@@ -147,7 +157,7 @@ function startEngine(config: Config, { db, shop, stores, logger, ownHosts }: Eng
     const { up, wanted } = fleet.health
     return { ...dispatcher.load, inFlight: fleet.inFlight, runnersUp: up, runnersWanted: wanted }
   }
-  const metrics = createMetrics({ registry: metricRegistry, load: live })
+  const metrics = createMetrics({ registry: metricRegistry, load: live, missing: () => watch.monitor.missingCount })
 
   const work = new EventEmitter<{ due: [] }>()
   const accept = createAccept({
@@ -156,7 +166,11 @@ function startEngine(config: Config, { db, shop, stores, logger, ownHosts }: Eng
       logger.warn({ err: error, event: event.id }, 'The merchant of an event could not be found')
     )
   })
-  const announce = createAnnounce({ accept })
+  const feeds = { db, shop, accept, lost: metrics.lost, alone: isEmbedded(config.databaseUrl), logger }
+  const interpret = createInterpret({ map: createTopicMap(config.topics), pairs: createIdPairStore(db), registry })
+  const watch = openMonitor(config, { ...feeds, interpret }, onClose)
+  const publisher = openPublisher(config, logger, onClose)
+  const announce = createAnnounce({ accept, publisher: sendOrRefuse(publisher) })
   const targets = createTargets({ targets: config.targets, store: stores.targets })
   const runAttempt = createRunAttempt({ fleet, shop, http, targets, env, journal: queue, limits, announce })
   const dispatcher = createDispatcher({
@@ -165,15 +179,30 @@ function startEngine(config: Config, { db, shop, stores, logger, ownHosts }: Eng
   })
   work.on('due', dispatcher.nudge)
 
+  const { noteReceived } = watch.monitor
+  const mqNeeds = { db, accept, interpret, publisher, noteReceived, onRead: metrics.read, logger }
+  const messages = startMessages(config, mqNeeds, onClose)
   const retention = startRetention({
     ...{ days: config.limits.retentionDays, logger },
-    purges: [time => executions.purge(time, 500), time => events.purge(time, 500), time => purgeEffects(shop, time)]
+    purges: [
+      ...[executions, events].map(store => (time: number) => store.purge(time, 500)),
+      time => purgeEffects(shop, time),
+      ...feedPurges(feeds),
+      ...messages.purges
+    ]
   })
   onClose(retention.stop)
-  return { fleet, registry, accept, runAttempt, dispatcher, live, metricRegistry }
+  const { checks } = startFeeds(config, feeds, onClose)
+  return {
+    ...{ fleet, registry, accept, runAttempt, dispatcher, live, metricRegistry, lost: metrics.lost, ...watch },
+    ...{ checks: { ...checks, ...messages.checks }, deadMessages: messages.deadMessages }
+  }
 }
 
-interface DoorNeeds {
+interface DoorNeeds extends ReturnType<typeof openMonitor> {
+  deadMessages: DeadMessages
+  checks: Record<string, () => Promise<void>>
+  lost: Metrics['lost']
   fleet: Fleet
   registry: Registry
   accept: Accept
@@ -188,7 +217,7 @@ interface DoorNeeds {
 
 /** The HTTP server with everything that answers on it. `stopCalls` ends hooks that callers still wait for. */
 async function openDoors(config: Config, needs: DoorNeeds): Promise<{ app: FastifyInstance; stopCalls: () => void }> {
-  const { fleet, registry, accept, runAttempt, stores, shop } = needs
+  const { fleet, registry, accept, runAttempt, stores, shop, monitor, missingEvents } = needs
   const { authorize } = createAuth({ tokens: stores.tokens })
   const app = createServer({ logger: needs.logger })
   await registerAdmin(app, {
@@ -196,7 +225,9 @@ async function openDoors(config: Config, needs: DoorNeeds): Promise<{ app: Fasti
     ...{ config, catalog: config.catalog, authorize, live: needs.live, metrics: needs.metricRegistry },
     ...{ nudge: needs.dispatcher.nudge, matches: keyMatches, check: fleet.check },
     knowsEvent: pattern => config.catalog.some(entry => keyMatches(pattern, entry.key)),
+    ...{ monitor, missingEvents, deadMessages: needs.deadMessages },
     checks: {
+      ...needs.checks,
       database: () => stores.state.ping(),
       shop: () => shop.ping(),
       runners: async () => {
@@ -207,6 +238,8 @@ async function openDoors(config: Config, needs: DoorNeeds): Promise<{ app: Fasti
   const stopping = new AbortController()
   const { record } = stores.executions
   await app.register(eventRoutes({ accept, authorize }))
+  const onLost: Parameters<typeof reportRoutes>[0]['onLost'] = (count, reason) => needs.lost('report', count, reason)
+  await app.register(reportRoutes({ report: monitor.report, authorize, open: config.monitorOpen, onLost }))
   await app.register(
     callRoutes({ registry, runAttempt, record, authorize, signal: stopping.signal, aliases: config.aliases })
   )

@@ -17,10 +17,22 @@ export type OnClose = (closer: () => unknown) => void
 /** Opens the runtime's database and brings its tables up to date; waits, with a message, for one that is down. */
 export async function openStore({ databaseUrl }: Config, logger: Logger, onClose: OnClose): Promise<Database> {
   if (isEmbedded(databaseUrl)) onClose(lockDatabase(fileOf(databaseUrl)).release)
+  await whenUp('DATABASE_URL', () => bringUpToDate(databaseUrl), logger)
   const db = openDatabase(databaseUrl)
   onClose(() => db.destroy())
-  await whenUp('DATABASE_URL', () => migrate(db), logger)
   return db
+}
+
+/** For one statement of a migration, which may rebuild a large table, or wait for another node's. */
+const MIGRATION_MS = 3_600_000
+
+async function bringUpToDate(databaseUrl: string): Promise<void> {
+  const db = openDatabase(databaseUrl, MIGRATION_MS)
+  try {
+    await migrate(db)
+  } finally {
+    await db.destroy()
+  }
 }
 
 /** Whether a database is a file that only this process uses. */
@@ -68,6 +80,16 @@ const MAX_SHOP_CONNECTIONS = 64
 export function openShop({ shopDatabaseUrl, runners, concurrency }: Config): ShopDatabase {
   if (isEmbedded(shopDatabaseUrl)) return openSqliteShop(fileOf(shopDatabaseUrl))
   return openMysqlShop(shopDatabaseUrl, { connections: Math.min(runners * concurrency, MAX_SHOP_CONNECTIONS) })
+}
+
+/** What stands in the way of listening, as the setting that must change; any other failure as it is. */
+export function refusedAddress(thrown: unknown, { host, port }: Pick<Config, 'host' | 'port'>): unknown {
+  const { code } = thrown as NodeJS.ErrnoException
+  if (code === 'EADDRINUSE') return wrong('PORT', `${port} is in use on ${host}`, String((port + 1) % 65_536))
+  if (code === 'EACCES') return wrong('PORT', `${port} is not for this account`, '8080')
+  if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND' || code === 'EAI_AGAIN')
+    return wrong('HOST', `${host} is no address of this machine`, '127.0.0.1')
+  return thrown
 }
 
 /** Who scripts may talk to: the public, what the setting allows, and `own`, the demo's stand-ins in this process. */

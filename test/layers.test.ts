@@ -8,7 +8,7 @@ const ROOT = fileURLToPath(new URL('../', import.meta.url))
 /** A room imports only from lower layers; rooms of the same layer are strangers. From 6 on they build the others. */
 const LAYERS: Record<string, number> = {
   ...{ errors: 0, model: 0, config: 1, store: 1, sandbox: 1, host: 2, runner: 3, events: 5, admin: 5, demo: 5 },
-  ...{ 'secret-key': 6, startup: 6, main: 7 }
+  ...{ 'secret-key': 6, startup: 6, feeds: 6, amqp: 6, main: 7 }
 }
 const BUILDERS = 6
 

@@ -13,6 +13,8 @@ const TAGS = {
   Audit: 'Who changed what',
   Stats: 'Counts and latencies',
   Catalog: 'The events that are known by name',
+  Monitor: 'What was sent and never came',
+  Messages: 'Messages of RabbitMQ that became no event',
   Health: 'Liveness, readiness, metrics, this document',
   Demo: 'Stand-ins for partners, while the demo is on'
 }

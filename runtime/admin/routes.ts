@@ -10,6 +10,8 @@ import { type ExecutionNeeds, executionRoutes } from './executions.ts'
 import { type HealthNeeds, healthRoutes } from './health.ts'
 import { CatalogEntry, Hook, HookSummary, HookVersion } from './hook-schema.ts'
 import { type HookNeeds, hookRoutes } from './hooks.ts'
+import { DeadMessage, type MessageNeeds, messageRoutes } from './messages.ts'
+import { type MonitorNeeds, monitorRoutes, SentMessage } from './monitor.ts'
 import { collectRoutes, serveDocument } from './openapi.ts'
 import { type StatsNeeds, statsRoutes } from './stats.ts'
 import { MadeToken, Token, type TokenNeeds, tokenRoutes } from './tokens.ts'
@@ -18,13 +20,13 @@ import { versionRoutes } from './versions.ts'
 
 export type AdminNeeds = Auth &
   Omit<HookNeeds & EnvNeeds & TokenNeeds, 'trail'> &
-  Omit<ExecutionNeeds & EventNeeds & StatsNeeds, 'trail'> &
+  Omit<ExecutionNeeds & EventNeeds & StatsNeeds & MonitorNeeds & MessageNeeds, 'trail'> &
   HealthNeeds & { audit: AuditStore } & Parameters<typeof catalogRoutes>[0]
 
 const SHARED = [
   ...[Hook, HookSummary, HookVersion, CatalogEntry],
   ...[Event, EventDetail, Execution, ExecutionDetail, Attempt],
-  ...[EnvItem, Token, MadeToken, AuditEntry]
+  ...[EnvItem, Token, MadeToken, AuditEntry, SentMessage, DeadMessage]
 ]
 
 /**
@@ -52,6 +54,8 @@ export async function registerAdmin(app: FastifyInstance, { authorize, audit, ..
       await api.register(auditRoutes({ audit }), { prefix: '/audit' })
       await api.register(statsRoutes(needs), { prefix: '/stats' })
       await api.register(catalogRoutes(needs), { prefix: '/catalog' })
+      await api.register(monitorRoutes(needs), { prefix: '/monitor' })
+      await api.register(messageRoutes(needs), { prefix: '/messages' })
     },
     { prefix: '/admin/v1' }
   )

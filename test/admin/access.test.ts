@@ -38,6 +38,7 @@ describe.each(engines)('on $name', ({ make, missing }) => {
     /** Whom each address lets in; everybody else is refused before anything else is looked at. */
     const READ = ['admin', 'viewer', 'merchant', 'boundViewer']
     const WRITE = ['admin', 'merchant']
+    const PLATFORM = ['admin', 'viewer']
     const ADDRESSES: [string, string, string[]][] = [
       ['GET', '/hooks', READ],
       ['POST', '/hooks', WRITE],
@@ -62,7 +63,14 @@ describe.each(engines)('on $name', ({ make, missing }) => {
       ['DELETE', '/tokens/x', ['admin']],
       ['GET', '/audit', READ],
       ['GET', '/stats', READ],
-      ['GET', '/catalog', READ]
+      ['GET', '/catalog', READ],
+      ['GET', '/monitor/missing', PLATFORM],
+      ['GET', '/monitor/missing/x', PLATFORM],
+      ['POST', '/monitor/missing/x/inject', ['admin']],
+      ['GET', '/monitor/missing-events', PLATFORM],
+      ['POST', '/monitor/missing-events/raise', ['admin']],
+      ['GET', '/messages/dead', ['admin']],
+      ['POST', '/messages/dead/refeed', ['admin']]
     ]
     test.each(ADDRESSES)('%s %s', async (method, url, allowed) => {
       for (const role of ['admin', 'viewer', 'merchant', 'boundViewer', 'sender', 'caller']) {

@@ -2,7 +2,7 @@ import type { FastifyInstance } from 'fastify'
 import { pino } from 'pino'
 import { Registry } from 'prom-client'
 import { createAuth } from '../../runtime/admin/auth.ts'
-import { registerAdmin } from '../../runtime/admin/routes.ts'
+import { type AdminNeeds, registerAdmin } from '../../runtime/admin/routes.ts'
 import { createServer } from '../../runtime/admin/server.ts'
 import { readConfig } from '../../runtime/config.ts'
 import { RuntimeError } from '../../runtime/errors.ts'
@@ -17,6 +17,7 @@ import { createEventStore, insertEvents } from '../../runtime/store/events.ts'
 import { createExecutionStore } from '../../runtime/store/executions.ts'
 import { createHookStore } from '../../runtime/store/hooks.ts'
 import { insertExecutions, newExecution } from '../../runtime/store/queue.ts'
+import { createSentMessageStore } from '../../runtime/store/sent-messages.ts'
 import { createStateStore } from '../../runtime/store/state.ts'
 import { createTokenStore, type Scope } from '../../runtime/store/tokens.ts'
 
@@ -69,6 +70,7 @@ export async function openAdmin(
   const tokens = createTokenStore(db)
   const state = createStateStore(db)
   let nudges = 0
+  const watch = openWatch(db)
   const app = createServer({ logger: log })
   await registerAdmin(app, {
     hooks: createHookStore(db),
@@ -82,6 +84,7 @@ export async function openAdmin(
     knowsEvent: pattern => config.catalog.some(entry => keyMatches(pattern, entry.key)),
     matches: keyMatches,
     live: () => ({ inFlight: 0, runnersUp: 1 }),
+    ...watch,
     nudge: () => void nudges++,
     metrics: new Registry(),
     checks: { database: () => state.ping(), ...checks },
@@ -120,6 +123,26 @@ export async function openAdmin(
     async close() {
       await app.close()
       await db.destroy()
+    }
+  }
+}
+
+/** The monitor, for which nothing ever came. */
+function openWatch(db: Database): Pick<AdminNeeds, 'monitor' | 'missingEvents' | 'deadMessages'> {
+  const sent = createSentMessageStore(db)
+  const nothing = async () => {
+    throw new RuntimeError('NOT_FOUND', 'Nobody has reported a message with this id.')
+  }
+  return {
+    monitor: {
+      missing: (topic, page) => sent.missing(Date.now(), topic, page),
+      countMissing: () => sent.countMissing(Date.now()),
+      ...{ get: nothing, inject: nothing }
+    },
+    missingEvents: { compare: async () => [], raise: async () => ({ events: [], left: 0 }) },
+    deadMessages: {
+      list: async () => ({ items: [], nextCursor: null }),
+      refeed: async () => ({ refed: 0, left: 0 })
     }
   }
 }

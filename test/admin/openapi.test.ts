@@ -54,7 +54,11 @@ describe('the document', () => {
       ...['post /admin/v1/executions/{id}/replay', 'post /admin/v1/executions/{id}/discard'],
       ...['get /admin/v1/env', 'put /admin/v1/env/{key}', 'delete /admin/v1/env/{key}'],
       ...['get /admin/v1/tokens', 'post /admin/v1/tokens', 'delete /admin/v1/tokens/{id}'],
-      ...['get /admin/v1/audit', 'get /admin/v1/stats', 'get /admin/v1/catalog']
+      ...['get /admin/v1/audit', 'get /admin/v1/stats', 'get /admin/v1/catalog'],
+      ...['get /admin/v1/monitor/missing', 'get /admin/v1/monitor/missing/{id}'],
+      ...['post /admin/v1/monitor/missing/{id}/inject', 'get /admin/v1/monitor/missing-events'],
+      'post /admin/v1/monitor/missing-events/raise',
+      ...['get /admin/v1/messages/dead', 'post /admin/v1/messages/dead/refeed']
     ]
     expect(paths.filter(path => !path.includes(' /test/')).sort()).toEqual(contract.sort())
   })

@@ -70,7 +70,12 @@ describe.each(engines)('notices to a robot that takes twenty a minute, on $name'
 
       let deferred = 0
       while (waiting.length > 0) {
-        const { report, announced } = await run('notify/digest.js', 'NOTIFY_DIGEST', 'DingTalk', waiting[0]?.id.slice(-36))
+        const { report, announced } = await run(
+          'notify/digest.js',
+          'NOTIFY_DIGEST',
+          'DingTalk',
+          waiting[0]?.id.slice(-36)
+        )
         if (report.error?.code === 'HTTP_DEFERRED') {
           deferred++
           now += report.error.retryAfterMs ?? 0
