@@ -70,6 +70,10 @@ interface HookEvent {
   readonly timestamp: number
   /** The merchant that it concerns; null: unknown, or the platform. */
   readonly merId: number | string | null
+  /** Events with the same key reach one hook one after the other; null: in any order. */
+  readonly key: string | null
+  /** What the sender said beyond the payload: a message's body, what `emit` was given; undefined: nothing. */
+  readonly data?: any
   /** 1 on the first try, 2 on the first retry, and so on. */
   readonly attempt: number
 }
@@ -284,7 +288,7 @@ declare function emit(
 ): { id: string }
 
 /**
- * Messages to RabbitMQ, sent once the script has returned and its writes are committed: at least once each, persistent
+ * Messages to RabbitMQ, for the platform's hooks only: sent once the script has returned and its writes are committed: at least once each, persistent
  * and confirmed by the broker. A run that fails sends nothing. The exchange is `amq.topic` unless `exchange` names another.
  *
  * ```js

@@ -61,6 +61,8 @@ export function createAnnouncer({ executionId, merId, depth }: AnnounceNeeds) {
       })
     },
     publish(routingKey: unknown, body: Json, options: { exchange?: unknown; headers?: unknown } = {}): { id: string } {
+      // A merchant's message could pass for the shop's own word about another merchant's order.
+      if (merId !== null) throw new RuntimeError('ARGUMENT_INVALID', "mq.publish is for the platform's hooks only.")
       const { exchange = 'amq.topic', headers = {} } = options
       if (typeof headers !== 'object' || headers === null)
         throw new RuntimeError('ARGUMENT_INVALID', 'mq.publish: headers must be an object.')

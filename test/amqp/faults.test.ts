@@ -8,11 +8,11 @@ import { addNoteHook, audited, type Client, isReady, type Notes, openClient, ope
 const given = await startRabbitmq()
 const NAME = given?.kill ? 'RabbitMQ' : 'RabbitMQ (skipped: there is none here that may be killed)'
 
-const MESSAGES = 2_000
+const MESSAGES = 5_000
 const ORDERS = 50
 const PER_ORDER = MESSAGES / ORDERS
 
-describe.skipIf(!given?.kill)(`2 000 messages of ${NAME}`, () => {
+describe.skipIf(!given?.kill)(`5 000 messages of ${NAME}`, () => {
   const broker = given as TestBroker & { kill: () => Promise<void>; restart: () => Promise<void> }
   let database: TestDatabase
   let notes: Notes
@@ -44,7 +44,7 @@ describe.skipIf(!given?.kill)(`2 000 messages of ${NAME}`, () => {
     const [row] = await store('sandhook_events').count('* as n')
     return Number(row?.n)
   }
-  const allDone = () => eventually(async () => (await notes.count()) >= MESSAGES, 100_000)
+  const allDone = () => eventually(async () => (await notes.count()) >= MESSAGES, 200_000)
   /** Nothing lost, nothing twice, and each order's messages in the order in which they were sent. */
   async function expectExact(): Promise<void> {
     const inOrder = Array.from({ length: PER_ORDER }, (_, seq) => seq)
@@ -78,7 +78,7 @@ describe.skipIf(!given?.kill)(`2 000 messages of ${NAME}`, () => {
     await expectExact()
     await isReady(node)
     await client.close()
-  }, 120_000)
+  }, 240_000)
 
   test('none lost, none twice, all in order when the node is killed four times while they come', async () => {
     const client = await openClient(broker.url)
@@ -95,5 +95,5 @@ describe.skipIf(!given?.kill)(`2 000 messages of ${NAME}`, () => {
     await allDone()
     await expectExact()
     await client.close()
-  }, 120_000)
+  }, 240_000)
 })
