@@ -10,6 +10,7 @@ import { readFileSync } from 'node:fs'
 import amqp from 'amqplib'
 import mysql, { type RowDataPacket } from 'mysql2/promise'
 import { startMariadb } from '../support/mariadb.ts'
+import { installServers } from '../support/packages.ts'
 import { startRabbitmq } from '../support/rabbitmq.ts'
 import { eventually, type SandhookProcess, startSandhookProcess } from '../support/sandhook.ts'
 import { file, makeHook, memoryOf, ROUNDS, say, span, startErp, succeeded, watchingMemory } from './measure.ts'
@@ -18,6 +19,7 @@ const BATCH = 1_000
 const WAITING = 20_000
 const HAND_QUEUE = 'bench.by-hand'
 
+installServers()
 const [mariadb, broker] = [await startMariadb(), await startRabbitmq()]
 if (!mariadb || !broker)
   throw new Error('The benchmark needs MariaDB and RabbitMQ, or TEST_MYSQL_URL and TEST_AMQP_URL')

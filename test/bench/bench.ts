@@ -10,6 +10,7 @@ import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import mysql, { type RowDataPacket } from 'mysql2/promise'
 import { startMariadb } from '../support/mariadb.ts'
+import { installServers } from '../support/packages.ts'
 import { eventually, type SandhookProcess, startSandhookProcess } from '../support/sandhook.ts'
 import { file, makeHook, median, memoryOf, ROUNDS, say, span, startErp, succeeded, watchingMemory } from './measure.ts'
 
@@ -80,6 +81,7 @@ async function waitingRuns(sandhook: SandhookProcess): Promise<void> {
   )
 }
 
+installServers()
 const mariadb = await startMariadb()
 if (!mariadb) throw new Error('The benchmark needs MariaDB: install mariadb-server, or set TEST_MYSQL_URL')
 const admin = await mysql.createConnection(mariadb.adminUrl)

@@ -1,5 +1,6 @@
 import type { TestProject } from 'vitest/node'
 import { startMariadb } from './mariadb.ts'
+import { installServers } from './packages.ts'
 
 declare module 'vitest' {
   interface ProvidedContext {
@@ -8,8 +9,9 @@ declare module 'vitest' {
   }
 }
 
-/** Starts one MySQL server for the whole test run. */
+/** Has the servers that tests need installed, and starts one MySQL server for the whole test run. */
 export default async function setup(project: TestProject): Promise<(() => Promise<void>) | undefined> {
+  installServers()
   const server = await startMariadb()
   project.provide('mysqlUrl', server?.adminUrl ?? null)
   return server?.stop

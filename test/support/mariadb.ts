@@ -5,6 +5,7 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import mysql from 'mysql2/promise'
+import { findProgram } from './packages.ts'
 
 /** A MySQL or MariaDB server that tests may do anything with. */
 export interface TestServer {
@@ -17,12 +18,12 @@ export interface TestServer {
 
 /**
  * A real server for one test run: the one of `TEST_MYSQL_URL`, or else a private MariaDB in a fresh folder on a free
- * port of 127.0.0.1, installed first where this may be done. Null where there is none to be had; with `CI=true` throws.
+ * port of 127.0.0.1. Null where there is none to be had; with `CI=true` throws.
  */
 export async function startMariadb(): Promise<TestServer | null> {
   const given = process.env.TEST_MYSQL_URL
   if (given) return { ...addresses(given), stop: async () => {} }
-  const program = findProgram() ?? install()
+  const program = findProgram('mariadbd')
   if (program) return launch(program)
   if (process.env.CI === 'true')
     throw new Error('No mariadbd to test with: install mariadb-server or set TEST_MYSQL_URL')
@@ -36,21 +37,6 @@ function addresses(base: string): Pick<TestServer, 'adminUrl' | 'url'> {
     return address.href
   }
   return { adminUrl: url(''), url }
-}
-
-const findProgram = (): string | undefined =>
-  [...(process.env.PATH ?? '').split(':'), '/usr/sbin'].map(folder => join(folder, 'mariadbd')).find(existsSync)
-
-function install(): string | undefined {
-  if (process.getuid?.() !== 0 || !existsSync('/etc/debian_version')) return undefined
-  const options = { stdio: 'ignore', env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' } } as const
-  try {
-    execFileSync('apt-get', ['update'], options)
-    execFileSync('apt-get', ['install', '-y', '--no-install-recommends', 'mariadb-server'], options)
-  } catch {
-    return undefined
-  }
-  return findProgram()
 }
 
 /** Ends the server when its input does: at `stop`, and when the test run was killed before it could say so. */

@@ -19,12 +19,12 @@ export interface TestBroker {
 
 /**
  * A real broker for one test file: the one of `TEST_AMQP_URL`, or else a private one in a fresh folder on free ports of
- * 127.0.0.1, installed first where this may be done. Null where there is none to be had; with `CI=true` throws.
+ * 127.0.0.1. Null where there is none to be had; with `CI=true` throws.
  */
 export async function startRabbitmq(): Promise<TestBroker | null> {
   const given = process.env.TEST_AMQP_URL
   if (given) return { url: given, ctl: null, kill: null, restart: null, stop: async () => {} }
-  if (isThere() || install()) return launch()
+  if (isThere()) return launch()
   if (process.env.CI === 'true')
     throw new Error('No RabbitMQ to test with: install rabbitmq-server and amqp-tools, or set TEST_AMQP_URL')
   return null
@@ -33,24 +33,6 @@ export async function startRabbitmq(): Promise<TestBroker | null> {
 /** Debian's scripts, below the wrapper that keeps anybody but root and rabbitmq out. */
 const BIN = '/usr/lib/rabbitmq/bin'
 const isThere = (): boolean => existsSync(join(BIN, 'rabbitmq-server')) && existsSync('/usr/bin/amqp-publish')
-
-function install(): boolean {
-  if (process.getuid?.() !== 0 || !existsSync('/etc/debian_version')) return false
-  // Its installation would start a server on the usual port.
-  const noStart = '/usr/sbin/policy-rc.d'
-  const ours = !existsSync(noStart)
-  if (ours) writeFileSync(noStart, '#!/bin/sh\nexit 101\n', { mode: 0o755 })
-  const options = { stdio: 'ignore', env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' } } as const
-  try {
-    execFileSync('apt-get', ['update'], options)
-    execFileSync('apt-get', ['install', '-y', '--no-install-recommends', 'rabbitmq-server', 'amqp-tools'], options)
-  } catch {
-    return false
-  } finally {
-    if (ours) rmSync(noStart)
-  }
-  return isThere()
-}
 
 /**
  * Ends the server when its input does: when the test run was killed before it could stop it. Erlang's port mapper, which

@@ -1,10 +1,11 @@
-import { execFileSync, spawn } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Redis } from 'ioredis'
+import { findProgram } from './packages.ts'
 
 /** A Redis server that tests may do anything with. */
 export interface TestRedis {
@@ -19,35 +20,12 @@ export interface TestRedis {
 }
 
 const given = process.env.TEST_REDIS_URL
-const program = given ? undefined : (findProgram() ?? install())
+const program = given ? undefined : findProgram('redis-server')
 
 /** Why there is no Redis to test with; null: there is one. With `CI=true` throws instead. */
 export const redisMissing = given || program ? null : 'no redis-server here and no TEST_REDIS_URL'
 if (redisMissing && process.env.CI === 'true')
   throw new Error('No redis-server to test with: install redis-server or set TEST_REDIS_URL')
-
-function findProgram(): string | undefined {
-  return (process.env.PATH ?? '')
-    .split(':')
-    .map(folder => join(folder, 'redis-server'))
-    .find(existsSync)
-}
-
-function install(): string | undefined {
-  if (process.getuid?.() !== 0 || !existsSync('/etc/debian_version')) return undefined
-  const options = { stdio: 'ignore', env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' } } as const
-  try {
-    execFileSync('apt-get', ['update'], options)
-    // The program without the service that Debian would start.
-    execFileSync('apt-get', ['install', '-y', '--no-install-recommends', 'redis-server'], {
-      ...options,
-      env: { ...options.env, RUNLEVEL: '1' }
-    })
-  } catch {
-    return undefined
-  }
-  return findProgram()
-}
 
 /** The server of `TEST_REDIS_URL`, or else a private one in a fresh folder on a free port of 127.0.0.1. */
 export async function startRedisServer(): Promise<TestRedis> {
