@@ -206,7 +206,7 @@ const CONFIG_DIR = new URL('../config/', import.meta.url)
 /** Reads the environment and `config/`; the only reader of the environment. Throws ConfigError. */
 export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
   const databaseUrl = databaseOf('DATABASE_URL', env.DATABASE_URL || 'sqlite:data/sandhook.db')
-  const dataDir = databaseUrl.startsWith('sqlite:') ? dirname(fileOf(databaseUrl)) : resolve('data')
+  const dataDir = isEmbedded(databaseUrl) ? dirname(fileOf(databaseUrl)) : resolve('data')
   return Object.freeze({
     host: env.HOST || '127.0.0.1',
     port: integer(env, 'PORT', 8080, 0, 65_535),
@@ -291,7 +291,7 @@ function urlOf(name: string, text: string, protocols: string[], example: string)
 const DATABASE_EXAMPLE = 'mysql://user:password@localhost:3306/sandhook'
 
 function databaseOf(name: string, text: string): string {
-  if (text.startsWith('sqlite:')) {
+  if (isEmbedded(text)) {
     const file = text.slice('sqlite:'.length)
     if (file === '' || file === ':memory:')
       throw wrong(
@@ -307,6 +307,9 @@ function databaseOf(name: string, text: string): string {
   return url
 }
 
+/** Whether a database is a file that only this process uses. */
+export const isEmbedded = (url: string): boolean => url.startsWith('sqlite:')
+
 /** The file of a `sqlite:` address. */
 export const fileOf = (url: string): string => url.slice('sqlite:'.length)
 
@@ -315,11 +318,9 @@ export const fileOf = (url: string): string => url.slice('sqlite:'.length)
  * locks whole files, and a run that waits for its ERP with an open transaction must not stop events from being accepted.
  */
 function shopOf(env: NodeJS.ProcessEnv, databaseUrl: string): string {
-  const own = databaseUrl.startsWith('sqlite:')
-    ? `sqlite:${join(dirname(fileOf(databaseUrl)), 'shop.db')}`
-    : databaseUrl
+  const own = isEmbedded(databaseUrl) ? `sqlite:${join(dirname(fileOf(databaseUrl)), 'shop.db')}` : databaseUrl
   const url = databaseOf('SHOP_DATABASE_URL', env.SHOP_DATABASE_URL || own)
-  if (url !== databaseUrl || !url.startsWith('sqlite:')) return url
+  if (url !== databaseUrl || !isEmbedded(url)) return url
   throw wrong(
     'SHOP_DATABASE_URL',
     'must be another SQLite file than DATABASE_URL: they would lock each other out',

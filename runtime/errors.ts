@@ -69,6 +69,12 @@ export interface ScriptPosition {
   excerpt: string
 }
 
+/** A line with a caret under the column; a long line is cut around it. */
+export function excerptOf(text: string, column: number): string {
+  const from = Math.max(0, Math.min(column - 1, text.length) - 60)
+  return `${text.slice(from, from + 120)}\n${' '.repeat(Math.max(0, column - 1 - from))}^`
+}
+
 interface Details {
   cause?: unknown
   /** Where in the script. */

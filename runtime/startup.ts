@@ -1,5 +1,5 @@
 import type { Logger } from 'pino'
-import { type Config, ConfigError, fileOf, wrong } from './config.ts'
+import { type Config, ConfigError, fileOf, isEmbedded, wrong } from './config.ts'
 import { installDemoShop } from './demo/install.ts'
 import { RuntimeError } from './errors.ts'
 import { type AddressGuard, createAddressGuard } from './host/address-guard.ts'
@@ -34,9 +34,6 @@ async function bringUpToDate(databaseUrl: string): Promise<void> {
     await db.destroy()
   }
 }
-
-/** Whether a database is a file that only this process uses. */
-export const isEmbedded = (url: string): boolean => url.startsWith('sqlite:')
 
 const RETRY_MS = 2_000
 

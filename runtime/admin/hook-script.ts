@@ -1,4 +1,4 @@
-import { RuntimeError } from '../errors.ts'
+import { excerptOf, RuntimeError } from '../errors.ts'
 import type { Hook } from '../model.ts'
 import type { CheckResult } from '../sandbox/wire.ts'
 import type { CompiledScript } from '../store/hooks.ts'
@@ -31,12 +31,6 @@ async function withinTime<T>(work: Promise<T>): Promise<T> {
   } finally {
     clearTimeout(timer)
   }
-}
-
-/** A line with a caret under the column; a long line is cut around it. */
-function excerptOf(text: string, column: number): string {
-  const from = Math.max(0, Math.min(column - 1, text.length) - 60)
-  return `${text.slice(from, from + 120)}\n${' '.repeat(Math.max(0, column - 1 - from))}^`
 }
 
 /** What is allowed but probably not meant; `knows` tells whether a key or pattern fits any event of the catalog. */

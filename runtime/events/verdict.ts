@@ -1,4 +1,4 @@
-import { type ErrorCode, RuntimeError, type ScriptPosition } from '../errors.ts'
+import { type ErrorCode, excerptOf, RuntimeError, type ScriptPosition } from '../errors.ts'
 import type { Json, Limits } from '../model.ts'
 import type { RunOutcome } from '../runner/runner.ts'
 import type { ScriptResponse } from '../sandbox/wire.ts'
@@ -110,12 +110,6 @@ function positionOf(stack: string, script: string): ScriptPosition | undefined {
   const text = script.split('\n')[line - 1]
   if (text === undefined) return undefined
   return { line, column, excerpt: excerptOf(text, column) }
-}
-
-/** A line with a caret under the column; a long line is cut around it. */
-export function excerptOf(text: string, column: number): string {
-  const from = Math.max(0, Math.min(column - 1, text.length) - 60)
-  return `${text.slice(from, from + 120)}\n${' '.repeat(Math.max(0, column - 1 - from))}^`
 }
 
 /** The stack without our own frames, in the script's own line numbers. */

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { RuntimeError } from '../../runtime/errors.ts'
-import { excerptOf, verdictOf } from '../../runtime/events/verdict.ts'
+import { excerptOf, RuntimeError } from '../../runtime/errors.ts'
+import { verdictOf } from '../../runtime/events/verdict.ts'
 import type { Json, Limits } from '../../runtime/model.ts'
 import type { RunOutcome } from '../../runtime/runner/runner.ts'
 

@@ -1,11 +1,11 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Redis } from 'ioredis'
 import { findProgram } from './packages.ts'
+import { freePort } from './port.ts'
 
 /** A Redis server that tests may do anything with. */
 export interface TestRedis {
@@ -75,13 +75,4 @@ const publisher = (url: string) => async (channel: string, text: string) => {
   } finally {
     client.disconnect()
   }
-}
-
-async function freePort(): Promise<number> {
-  const probe = createServer().listen(0, '127.0.0.1')
-  await once(probe, 'listening')
-  const { port } = probe.address() as { port: number }
-  probe.close()
-  await once(probe, 'close')
-  return port
 }
