@@ -43,8 +43,11 @@ describe.each(engines)('kill -9 in the middle of a batch of naive commissions on
           Number(row.brokerage_price)
         ])
       )
-    const settled = async (): Promise<Record<string, number>> =>
-      (await sandhook.call('GET', '/admin/v1/stats')).body.executions
+    const settled = async (): Promise<Record<string, number>> => {
+      const { status, body } = await sandhook.call('GET', '/admin/v1/stats')
+      expect(status, JSON.stringify(body)).toBe(200)
+      return body.executions
+    }
 
     /** Events on every order several times over, in chunks, as a shop would send them. */
     async function send(): Promise<void> {

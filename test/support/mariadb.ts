@@ -72,6 +72,8 @@ async function launch(program: string): Promise<TestServer> {
       '--innodb-flush-log-at-trx-commit=1',
       '--innodb-buffer-pool-size=64M',
       '--performance-schema=OFF',
+      // Several nodes of several tests share it, with up to 72 connections each.
+      '--max-connections=1000',
       `--log-error=${log}`
     ],
     { stdio: ['pipe', 'ignore', 'ignore'] }
