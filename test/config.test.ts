@@ -2,7 +2,8 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { availableParallelism, tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { ConfigError, readConfig } from '../runtime/config.ts'
+import { readConfig } from '../runtime/config.ts'
+import { ConfigError } from '../runtime/config-files.ts'
 import { openGuard } from '../runtime/startup.ts'
 
 /** What a start with this environment says; fails when it says nothing. */

@@ -1,5 +1,5 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import type { CatalogEntry as Entry } from '../config.ts'
+import type { CatalogEntry as Entry } from '../config-files.ts'
 import { READERS } from './auth.ts'
 import { CatalogEntry } from './hook-schema.ts'
 import { named, pageOf, problems } from './schemas.ts'

@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises'
-import type { BuiltinHook } from '../config.ts'
+import type { BuiltinHook } from '../config-files.ts'
 import { RuntimeError } from '../errors.ts'
 import type { HookStore } from '../store/hooks.ts'
 

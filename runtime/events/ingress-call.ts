@@ -1,7 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { v7 as uuid } from 'uuid'
-import type { Alias } from '../config.ts'
+import type { Alias } from '../config-files.ts'
 import { RuntimeError } from '../errors.ts'
 import type { Execution, HookEvent, Json } from '../model.ts'
 import type { ExecutionStore } from '../store/executions.ts'

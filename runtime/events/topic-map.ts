@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import type { TopicRow } from '../config.ts'
+import type { TopicRow } from '../config-files.ts'
 import type { Json } from '../model.ts'
 import type { IdPair } from '../store/id-pairs.ts'
 import type { IncomingEvent } from './accept.ts'

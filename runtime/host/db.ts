@@ -1,7 +1,7 @@
 import { RuntimeError } from '../errors.ts'
 import type { Announcement, Json, Limits, TransactionMode } from '../model.ts'
 import type { Answer, Param, ShopDatabase, ShopTransaction } from './shop.ts'
-import { parseStatement, type Statement } from './statement.ts'
+import { parseStatement, type Statement } from './sql/statement.ts'
 
 /** How a run's effects ended. `already`: an earlier run of this execution had committed them. */
 export type Commit = 'committed' | 'nothing' | 'already'

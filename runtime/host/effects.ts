@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { type Database, statementsOf } from '../store/database.ts'
 import type { ShopDatabase } from './shop.ts'
-import { parseStatement } from './statement.ts'
+import { parseStatement } from './sql/statement.ts'
 
 const EFFECTS = new URL('../../sql/shop/effects.sql', import.meta.url)
 

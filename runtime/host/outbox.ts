@@ -1,6 +1,6 @@
 import { RuntimeError } from '../errors.ts'
 import type { Row, ShopDatabase } from './shop.ts'
-import { parseStatement } from './statement.ts'
+import { parseStatement } from './sql/statement.ts'
 
 /** A row of `sandhook_outbox` as the shop wrote it; sql/shop/outbox.sql says what each column means. */
 export interface OutboxRow {

@@ -1,6 +1,6 @@
 import { RuntimeError } from '../errors.ts'
 import type { Cell, Param, ResultBounds, Row } from './shop.ts'
-import type { Statement } from './statement.ts'
+import type { Statement } from './sql/statement.ts'
 
 /** Size of one row, in bytes of JSON: more never crosses to a script, whatever the bounds of the whole result. */
 const WIDEST_ROW = 4 * 1024 * 1024

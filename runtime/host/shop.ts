@@ -1,4 +1,4 @@
-import type { Statement } from './statement.ts'
+import type { Statement } from './sql/statement.ts'
 
 /** A value as it crosses to a script: integers beyond 2^53 and unrepresentable DECIMALs are strings, dates too. */
 export type Cell = null | number | string | boolean

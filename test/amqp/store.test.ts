@@ -1,6 +1,6 @@
 import type { ConsumeMessage } from 'amqplib'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import type { TopicRow } from '../../runtime/config.ts'
+import type { TopicRow } from '../../runtime/config-files.ts'
 import { createAccept } from '../../runtime/events/accept.ts'
 import { refeed } from '../../runtime/events/dead-letters.ts'
 import { deliveryOf, echoesAmong, identify } from '../../runtime/events/delivery.ts'

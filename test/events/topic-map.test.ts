@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { readConfig, type TopicRow } from '../../runtime/config.ts'
+import { readConfig } from '../../runtime/config.ts'
+import type { TopicRow } from '../../runtime/config-files.ts'
 import { parseMessage, readMessage } from '../../runtime/events/message-body.ts'
 import { createTopicMap, eventOf } from '../../runtime/events/topic-map.ts'
 import type { Json } from '../../runtime/model.ts'

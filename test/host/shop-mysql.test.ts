@@ -1,8 +1,8 @@
 import mysql, { type RowDataPacket } from 'mysql2/promise'
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
+import { openMysqlShop } from '../../runtime/host/mysql/shop.ts'
 import type { Param, Row, ShopDatabase } from '../../runtime/host/shop.ts'
-import { openMysqlShop } from '../../runtime/host/shop-mysql.ts'
-import { parseStatement } from '../../runtime/host/statement.ts'
+import { parseStatement } from '../../runtime/host/sql/statement.ts'
 import { makeMysql, type TestDatabase } from '../support/databases.ts'
 
 const BOUNDS = { rows: 1_000, bytes: 8_000_000 }

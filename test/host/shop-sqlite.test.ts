@@ -1,9 +1,9 @@
 import Database from 'better-sqlite3'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import type { Param, Row, ShopDatabase } from '../../runtime/host/shop.ts'
-import { openSqliteShop } from '../../runtime/host/shop-sqlite.ts'
-import { translate } from '../../runtime/host/sqlite-translate.ts'
-import { parseStatement } from '../../runtime/host/statement.ts'
+import { parseStatement } from '../../runtime/host/sql/statement.ts'
+import { openSqliteShop } from '../../runtime/host/sqlite/shop.ts'
+import { translate } from '../../runtime/host/sqlite/translate.ts'
 import { makeSqlite, type TestDatabase } from '../support/databases.ts'
 
 const BOUNDS = { rows: 1_000, bytes: 8_000_000 }

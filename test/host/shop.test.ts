@@ -2,10 +2,10 @@ import { readFileSync } from 'node:fs'
 import Database from 'better-sqlite3'
 import mysql from 'mysql2/promise'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { openMysqlShop } from '../../runtime/host/mysql/shop.ts'
 import type { Answer, Param, Row, ShopDatabase, ShopTransaction } from '../../runtime/host/shop.ts'
-import { openMysqlShop } from '../../runtime/host/shop-mysql.ts'
-import { openSqliteShop } from '../../runtime/host/shop-sqlite.ts'
-import { parseStatement } from '../../runtime/host/statement.ts'
+import { parseStatement } from '../../runtime/host/sql/statement.ts'
+import { openSqliteShop } from '../../runtime/host/sqlite/shop.ts'
 import { engines, type TestDatabase } from '../support/databases.ts'
 
 const expressions: [string, ...Param[]][] = JSON.parse(

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { RuntimeError } from '../../runtime/errors.ts'
-import { parseStatement } from '../../runtime/host/statement.ts'
+import { parseStatement } from '../../runtime/host/sql/statement.ts'
 
 const refusal = (sql: string): string => {
   try {

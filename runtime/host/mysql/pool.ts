@@ -1,11 +1,11 @@
 import mysql, { type PoolConnection, type PoolOptions } from 'mysql2'
-import { RuntimeError } from '../errors.ts'
-import { mysqlFailure } from './mysql-failure.ts'
-import { stream } from './mysql-stream.ts'
-import { literal } from './mysql-values.ts'
-import { checkParams, stopped } from './result.ts'
-import type { Param, StatementRunner } from './shop.ts'
-import type { Statement } from './statement.ts'
+import { RuntimeError } from '../../errors.ts'
+import { checkParams, stopped } from '../result.ts'
+import type { Param, StatementRunner } from '../shop.ts'
+import type { Statement } from '../sql/statement.ts'
+import { mysqlFailure } from './failure.ts'
+import { stream } from './stream.ts'
+import { literal } from './values.ts'
 
 /** A connection that belongs to one caller until it is given back. */
 export interface Lease extends StatementRunner {
@@ -31,7 +31,7 @@ const LONGEST = 8_000_000
 /** How long, in milliseconds, the server may take over BEGIN, COMMIT and the like before it counts as gone. */
 const PATIENCE = 30_000
 
-/** Modes that change how the server reads a statement: quoting must be what `tokens.ts` takes it for. */
+/** Modes that change how the server reads a statement: quoting must be what `sql/tokens.ts` takes it for. */
 const MODES = 'NO_BACKSLASH_ESCAPES,ANSI_QUOTES,PIPES_AS_CONCAT,ANSI,ORACLE,MSSQL,DB2,POSTGRESQL,MAXDB'
 /**
  * What every connection is set to first. The server's own limits of a statement's time stand in comments that only

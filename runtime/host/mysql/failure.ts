@@ -1,4 +1,4 @@
-import { RuntimeError } from '../errors.ts'
+import { RuntimeError } from '../../errors.ts'
 
 /** Deadlock; lock wait timeout; a row changed since the transaction's snapshot (MariaDB). */
 const CONFLICTS = new Set([1213, 1205, 1020])

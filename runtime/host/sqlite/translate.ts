@@ -1,6 +1,6 @@
-import { type Draft, draftOf, endsOperand, findWord, isWord, textOf, unsupported } from './sqlite-draft.ts'
-import { translateExpressions } from './sqlite-expressions.ts'
-import type { Statement } from './statement.ts'
+import type { Statement } from '../sql/statement.ts'
+import { type Draft, draftOf, endsOperand, findWord, isWord, textOf, unsupported } from './draft.ts'
+import { translateExpressions } from './expressions.ts'
 
 /** More steps than this end a recursive WITH: nothing else could, once SQLite is at it. */
 const RECURSION = 100_000

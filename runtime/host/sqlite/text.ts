@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import v8 from 'node:v8'
-import { bytes, chars, type Implementation, number, repeat, text, type Value } from './sqlite-values.ts'
+import { bytes, chars, type Implementation, number, repeat, text, type Value } from './values.ts'
 
 // Patterns come from scripts and run in the main process: the linear engine (flag `l`) cannot be made to hang.
 v8.setFlagsFromString('--enable-experimental-regexp-engine')

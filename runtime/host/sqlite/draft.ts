@@ -1,6 +1,6 @@
-import { RuntimeError } from '../errors.ts'
-import type { Statement } from './statement.ts'
-import type { Token } from './tokens.ts'
+import { RuntimeError } from '../../errors.ts'
+import type { Statement } from '../sql/statement.ts'
+import type { Token } from '../sql/tokens.ts'
 
 /** A statement on its way from MySQL's dialect to SQLite's: for each token, the text that it has become. */
 export interface Draft {

@@ -1,6 +1,6 @@
 import vm from 'node:vm'
 import sqlParser, { type AST } from 'node-sql-parser/build/mysql.js'
-import { RuntimeError } from '../errors.ts'
+import { RuntimeError } from '../../errors.ts'
 import { position, type Token } from './tokens.ts'
 
 /** The parser's worst case is exponential; what takes longer than this, in milliseconds, is refused. */

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
-import { readMoment, writeMoment } from './sqlite-dates.ts'
-import { bytes, chars, type Implementation, number, text, type Value } from './sqlite-values.ts'
+import { readMoment, writeMoment } from './dates.ts'
+import { bytes, chars, type Implementation, number, text, type Value } from './values.ts'
 
 /** Cuts a number after so many digits, towards zero, without the error that multiplying it would bring in. */
 function truncate(value: Value | undefined, digits: Value | undefined): number {

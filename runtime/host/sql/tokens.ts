@@ -1,4 +1,4 @@
-import { RuntimeError } from '../errors.ts'
+import { RuntimeError } from '../../errors.ts'
 
 /**
  * A piece of a statement. `word`: a keyword or a bare name; `name`: in backticks; `string`: its text is in `value`;

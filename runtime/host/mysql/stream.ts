@@ -1,8 +1,8 @@
 import type { FieldPacket, PoolConnection, ResultSetHeader } from 'mysql2'
-import { mysqlFailure } from './mysql-failure.ts'
-import { converters } from './mysql-values.ts'
-import { collectRows, stopped } from './result.ts'
-import type { Answer, ResultBounds, StatementOptions } from './shop.ts'
+import { collectRows, stopped } from '../result.ts'
+import type { Answer, ResultBounds, StatementOptions } from '../shop.ts'
+import { mysqlFailure } from './failure.ts'
+import { converters } from './values.ts'
 
 interface Running extends StatementOptions {
   sql: string

@@ -1,5 +1,5 @@
 import mysql, { type FieldPacket } from 'mysql2'
-import type { Cell, Param } from './shop.ts'
+import type { Cell, Param } from '../shop.ts'
 
 /** A value as SQL text. Relies on backslash escapes being on, which the connection's settings see to. */
 export function literal(param: Param): string {

@@ -8,8 +8,8 @@ import {
   unitsBetween,
   wallClock,
   writeMoment
-} from './sqlite-dates.ts'
-import { type Implementation, number, text, type Value } from './sqlite-values.ts'
+} from './dates.ts'
+import { type Implementation, number, text, type Value } from './values.ts'
 
 const read = (value: Value | undefined): Moment | null => readMoment(text(value))
 

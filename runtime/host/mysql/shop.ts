@@ -1,7 +1,7 @@
-import { type ErrorCode, RuntimeError } from '../errors.ts'
-import { type Lease, openMysqlPool } from './mysql-pool.ts'
-import type { ShopDatabase, ShopTransaction } from './shop.ts'
-import { parseStatement } from './statement.ts'
+import { type ErrorCode, RuntimeError } from '../../errors.ts'
+import type { ShopDatabase, ShopTransaction } from '../shop.ts'
+import { parseStatement } from '../sql/statement.ts'
+import { type Lease, openMysqlPool } from './pool.ts'
 
 const PING = parseStatement('SELECT 1')
 

@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache'
 import type { AST } from 'node-sql-parser/build/mysql.js'
-import { RuntimeError } from '../errors.ts'
+import { RuntimeError } from '../../errors.ts'
 import { parseTree } from './parser.ts'
 import { type Token, tokenize } from './tokens.ts'
 

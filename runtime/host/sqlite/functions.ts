@@ -1,8 +1,8 @@
 import type Database from 'better-sqlite3'
-import { DATES } from './sqlite-date-functions.ts'
-import { NUMBERS } from './sqlite-numbers.ts'
-import { TEXT } from './sqlite-text.ts'
-import { type Implementation, stored, text, type Value } from './sqlite-values.ts'
+import { DATES } from './date-functions.ts'
+import { NUMBERS } from './numbers.ts'
+import { TEXT } from './text.ts'
+import { type Implementation, stored, text, type Value } from './values.ts'
 
 /**
  * Teaches a connection MySQL's functions, LIKE and REGEXP; those that SQLite has alike (COALESCE, ROUND, SUBSTR, JSON_SET

@@ -1,4 +1,4 @@
-import { RuntimeError } from '../errors.ts'
+import { RuntimeError } from '../../errors.ts'
 
 /** What MySQL would say, for what scripts look at: a message that begins as its own does, its number and SQL state. */
 const FAMILIAR: [RegExp, { errno: number; sqlState: string; said: string }][] = [

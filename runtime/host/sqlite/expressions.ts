@@ -1,7 +1,7 @@
-import type { Draft } from './sqlite-draft.ts'
-import { endsOperand, findWord, isWord, operandEnd, operandStart, unsupported } from './sqlite-draft.ts'
+import type { Draft } from './draft.ts'
+import { endsOperand, findWord, isWord, operandEnd, operandStart, unsupported } from './draft.ts'
 
-/** Writes the operators, literals and calls of a draft as SQLite has them; see `sqlite-functions.ts` for the functions. */
+/** Writes the operators, literals and calls of a draft as SQLite has them; see `functions.ts` for the functions. */
 export function translateExpressions(draft: Draft): void {
   for (const rule of [literal, call, operator]) for (const at of draft.tokens.keys()) rule(draft, at)
 }
