@@ -20,6 +20,8 @@ export interface StatementOptions {
   bounds: ResultBounds
   /** Fires when the run has ended: the statement is stopped on the server too. */
   signal: AbortSignal
+  /** How long, in milliseconds, a server lets the statement run though nobody stops it. Default: 20 s or more. */
+  serverMs?: number
 }
 
 /** Something that runs statements: the shop outside any transaction, or one open transaction. */

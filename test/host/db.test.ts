@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { createDbHost } from '../../runtime/host/db.ts'
 import type { ShopDatabase, ShopTransaction } from '../../runtime/host/shop.ts'
+import { createAccess } from '../../runtime/host/sql/access.ts'
 import type { Limits } from '../../runtime/model.ts'
 
 /** A shop whose transactions open only when the test says so: the moments between are what is tested. */
@@ -29,11 +30,12 @@ function slowShop() {
 
 const limits = { dbRows: 10, dbBytes: 1000 } as Limits
 const signal = new AbortController().signal
+const read = createAccess(new Map())(null)
 
 describe('the transaction of a run', () => {
   test('is rolled back even when the run is over before it is open', async () => {
     const { shop, log, open } = slowShop()
-    const db = createDbHost({ shop, limits, mode: 'run', signal })
+    const db = createDbHost({ shop, limits, mode: 'run', read, signal })
     const writing = db.change('UPDATE t SET a = 1', [])
     const over = db.rollback()
     open()
@@ -44,7 +46,7 @@ describe('the transaction of a run', () => {
   test('is one for all that the run writes, and reads before it are outside', async () => {
     const { shop, log, open } = slowShop()
     open()
-    const db = createDbHost({ shop, limits, mode: 'run', signal })
+    const db = createDbHost({ shop, limits, mode: 'run', read, signal })
     await db.change('UPDATE t SET a = 1', [])
     await db.change('UPDATE t SET a = 2', [])
     expect(await db.commit({ executionId: 'e', result: null, announcements: [] })).toBe('committed')
@@ -54,7 +56,7 @@ describe('the transaction of a run', () => {
   test('of mode "none" is opened by db.transaction only', async () => {
     const { shop, log, open } = slowShop()
     open()
-    const db = createDbHost({ shop, limits, mode: 'none', signal })
+    const db = createDbHost({ shop, limits, mode: 'none', read, signal })
     await db.change('UPDATE t SET a = 1', [])
     expect(log).toEqual([])
     const outer = await db.begin()

@@ -116,6 +116,16 @@ describe.skipIf(reason)(`the shop on a MySQL server${reason}`, () => {
     ])
   })
 
+  test('has the server itself end what runs too long, with the limit of whoever runs it', async () => {
+    const limited = (sql: string, params: Param[], serverMs?: number) =>
+      shop.run(parseStatement(sql), params, { bounds: BOUNDS, signal: never, ...(serverMs ? { serverMs } : {}) })
+    await expect(limited(SLOW, [0], 200)).rejects.toMatchObject({ code: 'DB_ERROR', data: { errno: 1969 } })
+    const time = 'SELECT @@max_statement_time AS time'
+    expect(await limited(time, [], 30_000)).toEqual({ rows: [{ time: 30 }] })
+    expect(await limited(time, [])).toEqual({ rows: [{ time: expect.toSatisfy(seconds => seconds >= 20) }] })
+    expect(await limited(time, [], 250)).toEqual({ rows: [{ time: 0.25 }] })
+  })
+
   test('ends a connection whose result is past its bounds, and goes on with others', async () => {
     const before = await rows('SELECT CONNECTION_ID() AS id')
     await expect(run('SELECT a.n, b.n AS m FROM slow a, slow b')).rejects.toMatchObject({ code: 'HOOK_DB_LIMIT' })

@@ -135,6 +135,7 @@ test.each([
     'SELECT … INTO is not allowed: read the rows and use them in the script'
   ],
   ["SELECT load_file ('/etc/passwd')", 'The function LOAD_FILE is not allowed'],
+  ["SELECT `load_file`('/etc/passwd')", 'The function LOAD_FILE is not allowed'],
   ['SELECT BENCHMARK(1e9, MD5(1))', 'The function BENCHMARK is not allowed'],
   [
     'SELECT 1 /*!50000 UNION SELECT 2 */',

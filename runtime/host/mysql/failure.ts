@@ -12,8 +12,11 @@ export function mysqlFailure(thrown: unknown): RuntimeError {
   if (thrown instanceof RuntimeError) return thrown
   const error = thrown as { errno?: number; sqlState?: string; sqlMessage?: string; message?: string; fatal?: boolean }
   const { errno, sqlState } = error
-  // What the server calls the account and the host that it is used from is none of a script's business.
-  const said = (error.sqlMessage ?? error.message ?? String(thrown)).replace(/'[^']*'@'[^']*'/g, 'the script account')
+  // What the server calls the account, the host that it is used from and the schema is none of a script's business.
+  const said = (error.sqlMessage ?? error.message ?? String(thrown))
+    .replace(/'[^']*'@'[^']*'/g, 'the script account')
+    .replace(/\bTable '[^'.]+\./g, "Table '")
+    .replace(/`[^`]+`\.(?=`[^`]+`\.`)/g, '')
   if (sqlState === undefined || (errno !== undefined && UNAVAILABLE.has(errno)))
     return new RuntimeError('DB_UNAVAILABLE', "The shop's database does not answer; the run is tried again", {
       cause: thrown

@@ -33,13 +33,19 @@ const PATIENCE = 30_000
 
 /** Modes that change how the server reads a statement: quoting must be what `sql/tokens.ts` takes it for. */
 const MODES = 'NO_BACKSLASH_ESCAPES,ANSI_QUOTES,PIPES_AS_CONCAT,ANSI,ORACLE,MSSQL,DB2,POSTGRESQL,MAXDB'
+/** How long the server lets a statement run, in milliseconds, when whoever runs it does not say. */
+const SERVER_MS = 35_000
+/** A shorter limit than this is too short for the runtime's own statements. */
+const ENOUGH_MS = 20_000
+/** What every connection is set to first. */
+const SETTINGS = `innodb_lock_wait_timeout = 5,
+  sql_mode = ${MODES.split(',').reduce((text, mode) => `REPLACE(${text}, '${mode}', '')`, '@@sql_mode')}`
 /**
- * What every connection is set to first. The server's own limits of a statement's time stand in comments that only
- * MariaDB (in seconds) or MySQL (in milliseconds) executes.
+ * The server's own limit of a statement's time, which holds when this process is gone or busy; in comments that only
+ * MariaDB (in seconds) or MySQL (in milliseconds, of statements that read) executes.
  */
-const SETTINGS = `SET SESSION innodb_lock_wait_timeout = 5,
-  sql_mode = ${MODES.split(',').reduce((text, mode) => `REPLACE(${text}, '${mode}', '')`, '@@sql_mode')}
-  /*M!100108 , max_statement_time = 35 */ /*!50708 , max_execution_time = 35000 */`
+const timeLimit = (ms: number): string =>
+  `/*M!100108 max_statement_time = ${ms / 1000} */ /*!50708 max_execution_time = ${Math.ceil(ms)} */`
 
 /** At most so many connections to `mysql://user:password@host:port/database`, made when they are needed. */
 export function openMysqlPool(url: string, connections: number): MysqlPool {
@@ -47,7 +53,8 @@ export function openMysqlPool(url: string, connections: number): MysqlPool {
   const pool = mysql.createPool({ ...options, connectionLimit: connections })
   // A connection that dies while idle leaves the pool by itself; without a listener it would end the process.
   pool.on('connection', connection => connection.on('error', () => {}))
-  const settled = new WeakSet<PoolConnection>()
+  /** Connections that have their settings, by the limit of a statement's time that is among these. */
+  const settled = new WeakMap<PoolConnection, number>()
   const kills = new Set<Promise<void>>()
 
   /** Ends a busy connection on both sides: closing ours alone would leave its statement running and its locks held. */
@@ -65,15 +72,15 @@ export function openMysqlPool(url: string, connections: number): MysqlPool {
   return {
     lease: async signal => {
       const connection = await take(pool, signal)
-      const lease = openLease(connection, { kill, clean })
+      const lease = openLease(connection, { kill, clean, settled })
       if (settled.has(connection)) return lease
       try {
-        await lease.tell(SETTINGS)
+        await lease.tell(`SET SESSION ${SETTINGS}, ${timeLimit(SERVER_MS)}`)
       } catch (error) {
         connection.destroy()
         throw error
       }
-      settled.add(connection)
+      settled.set(connection, SERVER_MS)
       return lease
     },
     close: async () => {
@@ -130,35 +137,49 @@ async function killThread(options: PoolOptions, thread: number): Promise<void> {
 interface Disposal {
   kill: (connection: PoolConnection) => Promise<void>
   clean: (connection: PoolConnection) => Promise<void>
+  settled: WeakMap<PoolConnection, number>
 }
 
-function openLease(connection: PoolConnection, { kill, clean }: Disposal): Lease {
+/** Runs a statement that has no result; ends a connection that stays silent. */
+function told(connection: PoolConnection, sql: string, end: () => void): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const patience = setTimeout(() => {
+      end()
+      reject(mysqlFailure(new Error(`No answer to ${sql}`)))
+    }, PATIENCE)
+    connection.query(sql, error => {
+      clearTimeout(patience)
+      if (error) reject(mysqlFailure(error))
+      else resolve()
+    })
+  })
+}
+
+function openLease(connection: PoolConnection, { kill, clean, settled }: Disposal): Lease {
   let ended: Promise<void> | undefined
   let used = false
   const end = () => {
     ended ??= kill(connection)
   }
+  const tell = (sql: string) => told(connection, sql, end)
+  // Hooks mostly have the same limit, and who has none takes what is there: a connection is seldom told another one.
+  const limit = async (wanted: number | undefined) => {
+    const now = settled.get(connection) ?? 0
+    if (now === wanted || (wanted === undefined && now >= ENOUGH_MS)) return
+    await tell(`SET SESSION ${timeLimit(wanted ?? SERVER_MS)}`)
+    settled.set(connection, wanted ?? SERVER_MS)
+  }
   return {
     get alive() {
       return !ended
     },
-    run: async (statement, params, { bounds, signal }) => {
+    run: async (statement, params, { bounds, signal, serverMs }) => {
       used ||= statement.session
       const sql = withValues(statement, params)
+      await limit(serverMs)
       return stream(connection, { sql, bounds, signal, end })
     },
-    tell: sql =>
-      new Promise((resolve, reject) => {
-        const patience = setTimeout(() => {
-          end()
-          reject(mysqlFailure(new Error(`No answer to ${sql}`)))
-        }, PATIENCE)
-        connection.query(sql, error => {
-          clearTimeout(patience)
-          if (error) reject(mysqlFailure(error))
-          else resolve()
-        })
-      }),
+    tell,
     giveBack: async () => {
       if (!ended && used) await clean(connection).catch(end)
       if (ended) return ended

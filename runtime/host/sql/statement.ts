@@ -2,7 +2,7 @@ import { LRUCache } from 'lru-cache'
 import type { AST } from 'node-sql-parser/build/mysql.js'
 import { RuntimeError } from '../../errors.ts'
 import { parseTree } from './parser.ts'
-import { type Token, tokenize } from './tokens.ts'
+import { isCalled, type Token, tokenize } from './tokens.ts'
 
 /** One SQL statement that a script may run, in MySQL's dialect, understood as far as the runtime needs to. */
 export interface Statement {
@@ -70,7 +70,7 @@ function read(sql: string): Statement {
     verb,
     locks,
     session: tokens.some(
-      (token, index) => token.kind === 'variable' || (SESSION.has(token.text) && called(tokens, index))
+      (token, index) => token.kind === 'variable' || (isCalled(tokens, index) && SESSION.has(token.value.toUpperCase()))
     ),
     placeholders: tokens.filter(token => token.kind === 'param').length,
     tokens,
@@ -81,9 +81,6 @@ function read(sql: string): Statement {
 const ALLOWED = 'a script may SELECT, INSERT, UPDATE, DELETE and REPLACE'
 
 const denied = (message: string): RuntimeError => new RuntimeError('DB_DENIED', message)
-
-const called = (tokens: Token[], index: number): boolean =>
-  tokens[index]?.kind === 'word' && tokens[index + 1]?.text === '(' && tokens[index - 1]?.text !== '.'
 
 /** Refuses by the tokens alone, before any parser may be misled, what a script may never do. */
 function admit(tokens: Token[]): void {
@@ -100,7 +97,8 @@ function admit(tokens: Token[]): void {
       throw denied('“--” needs a blank after it to start a comment, and one inside it to be two minus signs')
     if (kind === 'word' && text === 'INTO' && before?.text !== '.' && !opensInsert(tokens, index))
       throw denied('SELECT … INTO is not allowed: read the rows and use them in the script')
-    if (FORBIDDEN.has(text) && called(tokens, index)) throw denied(`The function ${text} is not allowed`)
+    const called = isCalled(tokens, index) ? token.value.toUpperCase() : ''
+    if (FORBIDDEN.has(called)) throw denied(`The function ${called} is not allowed`)
     if (text === ')') depth.query.pop()
     if (text === '(') depth.query.push(/^(SELECT|WITH)$/.test(tokens[index + 1]?.text ?? ''))
     if (depth.query.length > DEEPEST || depth.query.filter(Boolean).length > DEEPEST_QUERY)
@@ -135,7 +133,7 @@ const says = (tokens: Token[], at: number, ...words: string[]): boolean =>
   words.every((word, index) => tokens[at + index]?.kind === 'word' && tokens[at + index]?.text === word)
 
 /** How many tokens from `at` on are `FOR UPDATE …`, `FOR SHARE …` or `LOCK IN SHARE MODE …`. */
-function lockingClause(tokens: Token[], at: number): number {
+export function lockingClause(tokens: Token[], at: number): number {
   const inShareMode = says(tokens, at, 'LOCK', 'IN', 'SHARE', 'MODE')
   if (!inShareMode && !says(tokens, at, 'FOR', 'UPDATE') && !says(tokens, at, 'FOR', 'SHARE')) return 0
   let end = at + (inShareMode ? 4 : 2)

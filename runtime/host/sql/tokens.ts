@@ -98,3 +98,7 @@ export function position(text: string, offset: number): string {
   const before = text.slice(0, offset).split('\n')
   return `line ${before.length} column ${(before.at(-1) as string).length + 1}`
 }
+
+/** Whether this token is the name of a function that is called: quoted or not, the server takes both. */
+export const isCalled = (tokens: readonly Token[], index: number): boolean =>
+  /^(word|name)$/.test(tokens[index]?.kind ?? '') && tokens[index + 1]?.text === '(' && tokens[index - 1]?.text !== '.'
