@@ -7,7 +7,7 @@ import type { Interpret } from './events/message-events.ts'
 import type { Metrics } from './events/metrics.ts'
 import type { Monitor } from './events/monitor.ts'
 import { createPublisher, NO_PUBLISHER, type Publisher } from './events/publisher.ts'
-import type { Database } from './store/database.ts'
+import type { Also, Database } from './store/database.ts'
 import { createMessageStore, type DeadMessage } from './store/messages.ts'
 import type { Page, PageRequest } from './store/row.ts'
 
@@ -26,8 +26,8 @@ export interface AmqpNeeds {
 /** Messages that became no event, to be seen and fed again. */
 export interface DeadMessages {
   list: (topic: string | undefined, page: PageRequest) => Promise<Page<DeadMessage>>
-  /** Feeds at most `limit` of them through the table as it is now. */
-  refeed: (topic: string | undefined, limit: number) => Promise<Refed>
+  /** Feeds at most `limit` of them through the table as it is now; see `refeed`. */
+  refeed: (topic: string | undefined, limit: number, also: Also<number>) => Promise<Refed>
 }
 
 export interface Messages {
@@ -53,7 +53,7 @@ export function startMessages(config: Config, needs: AmqpNeeds, onClose: OnClose
   const store = createMessageStore(db)
   const deadMessages: DeadMessages = {
     list: (topic, page) => store.listDead({ topic }, page),
-    refeed: (topic, limit) => refeed({ topic, limit }, { store, interpret, accept })
+    refeed: (topic, limit, also) => refeed({ topic, limit }, { store, interpret, accept }, also)
   }
   const purges = [(time: number) => store.purgeDead(time, 500)]
   if (config.amqpUrl === null || publisher === null) return { deadMessages, purges, checks: {} }

@@ -22,6 +22,30 @@ const LimitValues = Type.Object({
   resultBytes: positive
 })
 
+const Rate = Type.Object({ requests: positive, seconds: positive })
+
+/** What those who call the HTTP server may take of it. */
+const Callers = Type.Object({
+  rates: Type.Object({
+    /** Requests from one address: an IPv4 address, or an IPv6 network of 64 bits. Health and metrics count apart. */
+    address: Rate,
+    /** Requests with one token, from wherever. */
+    token: Rate,
+    /** Unknown tokens from one address. */
+    failures: Rate
+  }),
+  /** Connections open at once: in all, and from one address, unless that is a trusted proxy's. */
+  connections: Type.Object({ all: positive, address: positive }),
+  /** For a client to send the head of a request. */
+  headMs: positive,
+  /** For a client to send a whole request. */
+  requestMs: positive,
+  /** For a client to take a whole answer. */
+  answerMs: positive,
+  /** How long a connection may rest between requests. */
+  idleMs: positive
+})
+
 /** `config/limits.json`. */
 const LimitsFile = Type.Object({
   /** For every hook that does not say otherwise. */
@@ -29,8 +53,14 @@ const LimitsFile = Type.Object({
   /** What an admin may raise a hook's limits to. */
   maximum: LimitValues,
   retry: Type.Object({ attempts: positive, delaysMs: Type.Array(Type.Integer({ minimum: 0 }), { minItems: 1 }) }),
+  /**
+   * For every host that config/targets.json gives no breaker: after so many failures in a row of a hook's calls the
+   * hook leaves the host alone for a while, and then tries it with one call at a time.
+   */
+  breaker: Type.Object({ failures: positive, openMs: positive }),
   /** How long finished executions and their events are kept. */
-  retentionDays: positive
+  retentionDays: positive,
+  callers: Callers
 })
 
 /** A row of `config/events.json`. */
@@ -76,6 +106,19 @@ const Target = Type.Object(
   { additionalProperties: false }
 )
 export type TargetConfig = Static<typeof Target>
+
+const SqlName = Type.String({ pattern: '^[A-Za-z0-9_$\\u4e00-\\u9fff]+$' })
+const ReadOnly = Type.Optional(Type.Literal('read'))
+
+/** A table of `config/tables.json`, which merchants' hooks may use; host/sql/tables.ts says what each member means. */
+const Table = Type.Union([
+  Type.Object({ tenant: SqlName, access: ReadOnly }, { additionalProperties: false }),
+  Type.Object(
+    { link: SqlName, to: Type.String({ pattern: '^[^.]+\\.[^.]+$' }), access: ReadOnly },
+    { additionalProperties: false }
+  ),
+  Type.Object({ shared: Type.Literal('read') }, { additionalProperties: false })
+])
 
 /** A row of `config/aliases.json`: a further address of a hook, which a partner's document names. */
 const Alias = Type.Object({
@@ -168,6 +211,7 @@ export const readConfigFiles = () => ({
   catalog: readFile('events.json', Type.Array(CatalogEntry)),
   builtinHooks: readFile('builtin-hooks.json', Type.Array(BuiltinHook)),
   aliases: readFile('aliases.json', Type.Array(Alias)),
+  tables: readFile('tables.json', Type.Record(SqlName, Table)),
   targets: readFile('targets.json', Type.Array(Target)),
   topics: readFile('topics.json', Type.Array(TopicRow)),
   monitor: readFile('monitor.json', MonitorFile)

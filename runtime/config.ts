@@ -1,5 +1,7 @@
+import { isIP } from 'node:net'
 import { availableParallelism } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
+import ipaddr from 'ipaddr.js'
 import { ConfigError, type ConfigFiles, readConfigFiles } from './config-files.ts'
 
 /** Everything that can be set, checked; design and README list the variables. */
@@ -12,6 +14,8 @@ export interface Config extends Readonly<ConfigFiles> {
   readonly amqpUrl: string | null
   /** Queues that messages are spread over by order number; 1: they stay in the one in which they come. */
   readonly amqpPartitions: number
+  /** Networks of proxies whose X-Forwarded-For is believed; null: nobody's. */
+  readonly trustProxy: string | null
   /** Where the platform publishes its events on a channel; null: nowhere. */
   readonly redisUrl: string | null
   /** Whether sent messages may be reported without a token. */
@@ -43,6 +47,7 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     port: integer(env, 'PORT', 8080, 0, 65_535),
     databaseUrl,
     shopDatabaseUrl: shopOf(env, databaseUrl),
+    trustProxy: proxiesOf(env.SANDHOOK_TRUST_PROXY),
     amqpUrl: env.AMQP_URL
       ? urlOf('AMQP_URL', env.AMQP_URL, ['amqp:', 'amqps:'], 'amqp://user:password@localhost:5672')
       : null,
@@ -155,6 +160,15 @@ function secretKeyOf(text: string | undefined): Buffer | null {
   const key = /^[0-9a-f]{64}$/i.test(text) ? Buffer.from(text, 'hex') : Buffer.from(text, 'base64')
   if (key.length === 32) return key
   throw wrong('SANDHOOK_SECRET_KEY', 'must be 32 bytes as hex or Base64', '"$(openssl rand -hex 32)"')
+}
+
+function proxiesOf(text: string | undefined): string | null {
+  const networks = allowOf(text)
+  if (networks.length === 0) return null
+  const isNetwork = (text: string) =>
+    isIP(text.replace(/\/.*/, '')) !== 0 && (isIP(text) !== 0 || ipaddr.isValidCIDR(text))
+  if (networks.every(isNetwork)) return networks.join(',')
+  throw wrong('SANDHOOK_TRUST_PROXY', 'must be addresses or networks, separated by commas', '10.0.0.0/8')
 }
 
 const allowOf = (text: string | undefined): string[] =>

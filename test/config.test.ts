@@ -55,6 +55,11 @@ describe('a wrong setting is told in one line: the variable, what is wrong, an e
     ['SANDHOOK_RUNNERS', 'many', 'must be a whole number from 1 to 256, not "many"'],
     ['SANDHOOK_CONCURRENCY', '0', 'must be a whole number from 1 to 4096, not "0"'],
     ['SANDHOOK_CONCURRENCY', '1e3', 'must be a whole number from 1 to 4096, not "1e3"'],
+    ['SANDHOOK_TRUST_PROXY', 'nginx', 'must be addresses or networks, separated by commas'],
+    ['SANDHOOK_TRUST_PROXY', 'true', 'must be addresses or networks, separated by commas'],
+    ['SANDHOOK_TRUST_PROXY', '10.0.0.0/33', 'must be addresses or networks, separated by commas'],
+    ['SANDHOOK_TRUST_PROXY', '10/8', 'must be addresses or networks, separated by commas'],
+    ['SANDHOOK_TRUST_PROXY', '10.0.0.1, 1', 'must be addresses or networks, separated by commas'],
     ['SANDHOOK_HTTP_ALLOW', '10.0.0.0/33', ''],
     ['SANDHOOK_HTTP_ALLOW', '127.0.0.1:18081,10.0.0.0/x', ''],
     ['SANDHOOK_HTTP_ALLOW', '127.0.0.1:port', ''],
@@ -169,6 +174,13 @@ describe('other settings', () => {
   test('the allowed hosts are a list, with or without blanks', () => {
     const { httpAllow } = readConfig({ SANDHOOK_HTTP_ALLOW: '127.0.0.1:18081, 10.0.0.0/8 ,,erp.local' })
     expect(httpAllow).toEqual(['127.0.0.1:18081', '10.0.0.0/8', 'erp.local'])
+  })
+
+  test('proxies are trusted by their addresses and networks, and by default none', () => {
+    expect(readConfig({ SANDHOOK_TRUST_PROXY: '10.0.0.0/8, ::1 ,192.0.2.7' }).trustProxy).toBe(
+      '10.0.0.0/8,::1,192.0.2.7'
+    )
+    expect(readConfig({}).trustProxy).toBeNull()
   })
 
   test('an IPv6 host and port 0 are right', () => {

@@ -6,6 +6,7 @@ import type { Token } from '../store/tokens.ts'
 import { narrowed, ownerFor, READERS, WRITERS } from './auth.ts'
 import { pageAnswer, pageRequest } from './page.ts'
 import {
+  EnvKey,
   GivenOwner,
   Gone,
   iso,
@@ -18,20 +19,24 @@ import {
   problems,
   Time
 } from './schemas.ts'
-import type { Trail } from './trail.ts'
+import { changeOf, type Trail } from './trail.ts'
 
 export interface EnvNeeds {
-  env: Pick<EnvStore, 'list' | 'get' | 'put' | 'remove'>
+  env: Pick<EnvStore, 'list' | 'put' | 'remove'>
   trail: Trail
 }
 
 const MAX_VALUE_BYTES = 64 * 1024
+const HOST = '^([A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\\[[0-9A-Fa-f:.]+\\])(:[0-9]{1,5})?$'
 
 export const EnvItem = Type.Object(
   {
     key: Type.String(),
     value: nullable(Type.String({ description: 'null when it is a secret: that is never sent back' })),
     secret: Type.Boolean(),
+    hosts: nullable(
+      Type.Array(Type.String(), { description: 'The only hosts that scripts can send it to; null: any' })
+    ),
     merId: Owner,
     updatedAt: Time
   },
@@ -39,7 +44,7 @@ export const EnvItem = Type.Object(
 )
 
 const tags = ['Env']
-const params = Type.Object({ key: Type.String({ pattern: '^[A-Za-z_][A-Za-z0-9_]{0,127}$' }) })
+const params = Type.Object({ key: EnvKey })
 const LIST = {
   config: { scopes: READERS },
   schema: {
@@ -60,6 +65,16 @@ const PUT = {
         value: Type.String({ description: 'Up to 64 KB' }),
         secret: Type.Optional(
           Type.Boolean({ description: 'Kept encrypted and never shown; default: as the value that is replaced, or no' })
+        ),
+        hosts: Type.Optional(
+          nullable(
+            Type.Array(Type.String({ pattern: HOST, maxLength: 260 }), {
+              maxItems: 50,
+              description:
+                'The only hosts (erp.example.com, erp.example.com:8443) that `http` sends the value to; null: any; ' +
+                'default: as the value that is replaced'
+            })
+          )
         ),
         merId: Type.Optional(GivenOwner)
       },
@@ -91,9 +106,7 @@ export const envRoutes =
     app.put('/:key', PUT, ({ token, params, body }) => put({ env, trail }, token, params.key, body))
     app.delete('/:key', REMOVE, async ({ token, params, query }, reply) => {
       const merId = ownerFor(token, query.merId)
-      const before = await env.get(merId, params.key)
-      await env.remove(merId, params.key)
-      await trail(token, { action: 'env.delete', subject: params.key, merId, before })
+      await env.remove(merId, params.key, trail(token, 'env.delete', changed))
       return reply.code(204).send(null)
     })
   }
@@ -108,11 +121,11 @@ async function put({ env, trail }: EnvNeeds, token: Token, key: string, body: St
         fields: [{ path: '/value', message: `must be at most ${MAX_VALUE_BYTES} bytes` }]
       }
     )
-  const merId = ownerFor(token, body.merId)
-  const before = await env.get(merId, key)
-  const after = await env.put(merId, key, body.value, body.secret ?? before?.secret ?? false)
-  await trail(token, { action: 'env.put', subject: key, merId, before, after })
-  return shown(after)
+  const { merId: owner, ...given } = body
+  const merId = ownerFor(token, owner)
+  return shown(await env.put(merId, key, given, trail(token, 'env.put', changed)))
 }
+
+const changed = changeOf((item: Item) => ({ subject: item.key, merId: item.merId, state: item }))
 
 const shown = (item: Item): Static<typeof EnvItem> => ({ ...item, updatedAt: iso(item.updatedAt) })

@@ -1,13 +1,15 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { type Static, Type } from 'typebox'
 import { RuntimeError } from '../errors.ts'
+import type { Execution as Noun } from '../model.ts'
 import type { ExecutionFilter, ExecutionStore } from '../store/executions.ts'
+import { instantOf } from '../store/row.ts'
 import type { Token } from '../store/tokens.ts'
 import { narrowed, READERS, sees, WRITERS } from './auth.ts'
 import { attemptOf, Execution, ExecutionDetail, executionOf, STATUSES } from './execution-schema.ts'
 import { pageAnswer, pageRequest } from './page.ts'
 import { GivenOwner, Id, listQuery, MerIdQuery, named, pageOf, problems } from './schemas.ts'
-import type { Trail } from './trail.ts'
+import { changeOf, type Trail } from './trail.ts'
 
 export interface ExecutionNeeds {
   executions: Pick<ExecutionStore, 'list' | 'get' | 'replay' | 'replayMany' | 'discard'>
@@ -85,17 +87,14 @@ export const executionRoutes =
       return { ...executionOf(execution), history: history.map(attemptOf) }
     })
     app.post('/:id/replay', REPLAY, async ({ token, params }) => {
-      const { execution: before } = await own(executions, token, params.id)
-      const after = await executions.replay(before.id)
+      const { execution } = await own(executions, token, params.id)
+      const again = await executions.replay(execution.id, trail(token, 'execution.replay', changed))
       nudge()
-      await trail(token, changeOf('execution.replay', before, after))
-      return executionOf(after)
+      return executionOf(again)
     })
     app.post('/:id/discard', DISCARD, async ({ token, params }) => {
-      const { execution: before } = await own(executions, token, params.id)
-      const after = await executions.discard(before.id)
-      await trail(token, changeOf('execution.discard', before, after))
-      return executionOf(after)
+      const { execution } = await own(executions, token, params.id)
+      return executionOf(await executions.discard(execution.id, trail(token, 'execution.discard', changed)))
     })
     app.post('/replay', REPLAY_MANY, ({ token, body }) => replayMany(needs, token, body))
   }
@@ -106,15 +105,13 @@ async function own(executions: ExecutionNeeds['executions'], token: Token, id: s
   throw new RuntimeError('NOT_FOUND', `There is no execution with the id ${id}.`)
 }
 
-type Shown = Parameters<typeof executionOf>[0]
-
-const changeOf = (action: string, before: Shown, after: Shown) => ({
-  ...{ action, subject: before.id, merId: before.merId },
-  ...{ before: { hook: before.hookPath, status: before.status }, after: { id: after.id, status: after.status } }
-})
+const changed = changeOf(({ id, merId, hookPath, status }: Noun) => ({
+  ...{ subject: id, merId },
+  state: { id, hook: hookPath, status }
+}))
 
 /**
- * In batches, each a transaction of its own. What is replayed meanwhile, and finished, is not met again: the walk goes
+ * In batches, each a transaction of its own that brings the entry of them all up to date. What is replayed meanwhile, and finished, is not met again: the walk goes
  * by rising ids and ends at what existed when it began.
  */
 async function replayMany({ executions, nudge, trail }: ExecutionNeeds, token: Token, body: Static<typeof Many>) {
@@ -124,20 +121,17 @@ async function replayMany({ executions, nudge, trail }: ExecutionNeeds, token: T
   const owner = narrowed(token, merId === null ? '' : merId)
   const filter = { ...asked, to: Math.min(asked.to ?? now, now), merId: owner }
   let replayed = 0
+  const also = trail(token, 'execution.replay', (count: number) => ({
+    ...{ subject: 'many', merId: owner || null },
+    after: { filter: given, replayed: replayed + count }
+  }))
   let after: string | null = ''
   while (after !== null && replayed < limit) {
-    const batch = await executions.replayMany(filter, Math.min(BATCH, limit - replayed), after)
+    const batch = await executions.replayMany(filter, Math.min(BATCH, limit - replayed), after, also)
     replayed += batch.replayed
     after = batch.last
     nudge()
   }
-  const change = {
-    action: 'execution.replay',
-    subject: 'many',
-    merId: owner || null,
-    after: { filter: given, replayed }
-  }
-  await trail(token, change)
   return { replayed }
 }
 
@@ -149,6 +143,6 @@ const filterOf = ({
   eventId
 }: Omit<Static<typeof Many>, 'limit' | 'merId'>): ExecutionFilter => ({
   ...{ status, hook, eventId },
-  ...(from !== undefined && { from: Date.parse(from) }),
-  ...(to !== undefined && { to: Date.parse(to) })
+  ...(from !== undefined && { from: instantOf(from) }),
+  ...(to !== undefined && { to: instantOf(to) })
 })

@@ -1,6 +1,6 @@
 import { type Static, type TSchema, Type } from 'typebox'
 import type { Hook as HookNoun, Limits as LimitsNoun, HookVersion as VersionNoun } from '../model.ts'
-import { AnyJson, GivenOwner, iso, nullable, Owner, Time } from './schemas.ts'
+import { AnyJson, EnvKey, GivenOwner, iso, notReserved, nullable, Owner, Time } from './schemas.ts'
 
 const atLeast = (minimum: number, description: string) => Type.Integer({ minimum, description })
 
@@ -40,14 +40,14 @@ const Retry = Type.Partial(
 )
 
 const EnvKeys = nullable(
-  Type.Array(Type.String({ pattern: '^[A-Za-z_][A-Za-z0-9_]{0,127}$' }), {
+  Type.Array(EnvKey, {
     maxItems: 200,
     description: "Keys that env shows to it; null: all of its owner's. Only an admin grants keys to a merchant's hook"
   })
 )
 
 /** A segment is a variable, `{id}`, or a name; `.` and `..` are none. */
-const SEGMENT = '/(?!\\.{1,2}(?:/|$))(?:\\{\\w+\\}|[A-Za-z0-9_\\-.]+)'
+const SEGMENT = `/(?!\\.{1,2}(?:/|$))${notReserved('(?:/|$)')}(?:\\{${notReserved('\\}')}\\w+\\}|[A-Za-z0-9_\\-.]+)`
 
 const MEMBERS = {
   path: Type.String({
@@ -55,7 +55,10 @@ const MEMBERS = {
     maxLength: 191,
     description: '/custom/… is a hook, /lib/… a library that hooks require'
   }),
-  name: Type.String({ minLength: 1, maxLength: 191, description: 'Default: the path' }),
+  name: Type.String({
+    ...{ minLength: 1, maxLength: 191, pattern: `^${notReserved()}` },
+    description: 'Default: the path'
+  }),
   description: Type.String({ maxLength: 4_000 }),
   events: Type.Array(Type.String({ pattern: '^[A-Za-z0-9_.:*-]{1,100}$' }), {
     maxItems: 100,

@@ -3,7 +3,7 @@ import { type Static, Type } from 'typebox'
 import type { Config } from '../config.ts'
 import { RuntimeError } from '../errors.ts'
 import type { Hook as HookNoun } from '../model.ts'
-import type { HookFilter, HookStore } from '../store/hooks.ts'
+import type { HookFilter, HookState, HookStore } from '../store/hooks.ts'
 import type { Page, PageRequest } from '../store/row.ts'
 import type { Token } from '../store/tokens.ts'
 import { narrowed, READERS, sees, WRITERS } from './auth.ts'
@@ -12,7 +12,7 @@ import { Hook, HookPatch, HookSummary, NewHook, summaryOf } from './hook-schema.
 import { type Check, compiledBy, warningsOf } from './hook-script.ts'
 import { pageAnswer, pageRequest } from './page.ts'
 import { Gone, Id, listQuery, MerIdQuery, named, pageOf, problems } from './schemas.ts'
-import { actorOf, digestOf, type Trail } from './trail.ts'
+import { actorOf, changeOf, digestOf, type Trail } from './trail.ts'
 
 export interface HookNeeds {
   hooks: HookStore
@@ -99,11 +99,10 @@ export async function shown({ hooks, knowsEvent }: Pick<HookNeeds, 'hooks' | 'kn
   return { ...summaryOf(hook), script, warnings: warningsOf(hook, script ?? '', knowsEvent) }
 }
 
-/** A hook as the audit log has it. */
-export async function stateOf(hooks: HookStore, hook: HookNoun) {
-  const script = hook.version === null ? null : (await hooks.version(hook.id, hook.version)).script
-  return { ...hook, script: script === null ? null : digestOf(script) }
-}
+const changed = changeOf(({ hook, script }: HookState) => ({
+  ...{ subject: hook.path, merId: hook.merId },
+  state: { ...hook, script: script === null ? null : digestOf(script) }
+}))
 
 async function list(needs: HookNeeds, token: Token, query: Static<typeof LIST.schema.querystring>) {
   const filter = { path: query.path, merId: narrowed(token, query.merId) }
@@ -131,9 +130,7 @@ async function sifted(
 async function create(needs: HookNeeds, token: Token, body: Static<typeof NewHook>) {
   const fields = completed(body.path, allowedFields(token, body, null, needs.config.limits))
   const script = await compiledBy(needs.check, body.script)
-  const hook = await needs.hooks.create(fields, script, actorOf(token))
-  const after = await stateOf(needs.hooks, hook)
-  await needs.trail(token, { action: 'hook.create', subject: hook.path, merId: hook.merId, after })
+  const hook = await needs.hooks.create(fields, script, actorOf(token), needs.trail(token, 'hook.create', changed))
   return shown(needs, hook)
 }
 
@@ -141,16 +138,11 @@ async function change(needs: HookNeeds, token: Token, id: string, body: HookPatc
   const held = await ownHook(needs.hooks, token, id)
   const fields = allowedFields(token, body, held, needs.config.limits)
   const script = body.script === undefined ? null : await compiledBy(needs.check, body.script)
-  const before = await stateOf(needs.hooks, held)
-  const hook = await needs.hooks.update(id, fields, script, actorOf(token))
-  const after = await stateOf(needs.hooks, hook)
-  await needs.trail(token, { action: 'hook.update', subject: hook.path, merId: hook.merId, before, after })
-  return shown(needs, hook)
+  const also = needs.trail(token, 'hook.update', changed)
+  return shown(needs, await needs.hooks.update(id, fields, script, actorOf(token), also))
 }
 
 async function remove({ hooks, trail }: HookNeeds, token: Token, id: string): Promise<void> {
-  const held = await ownHook(hooks, token, id)
-  const before = await stateOf(hooks, held)
-  await hooks.remove(id)
-  await trail(token, { action: 'hook.delete', subject: held.path, merId: held.merId, before })
+  await ownHook(hooks, token, id)
+  await hooks.remove(id, trail(token, 'hook.delete', changed))
 }

@@ -1,5 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { type Static, Type } from 'typebox'
+import type { Also } from '../store/database.ts'
 import type { DeadMessage as Dead } from '../store/messages.ts'
 import type { Page, PageRequest } from '../store/row.ts'
 import { ADMINS } from './auth.ts'
@@ -10,7 +11,8 @@ import type { Trail } from './trail.ts'
 export interface MessageNeeds {
   deadMessages: {
     list: (topic: string | undefined, page: PageRequest) => Promise<Page<Dead>>
-    refeed: (topic: string | undefined, limit: number) => Promise<{ refed: number; left: number }>
+    /** `also` is told how many messages were read again so far, whenever any of them comes to something. */
+    refeed: (topic: string | undefined, limit: number, also: Also<number>) => Promise<{ refed: number; left: number }>
   }
   trail: Trail
 }
@@ -69,11 +71,9 @@ export const messageRoutes =
     app.get('/dead', LIST, async ({ query }) =>
       pageAnswer(await deadMessages.list(query.topic, pageRequest(query, 'pair')), messageOf)
     )
-    app.post('/dead/refeed', REFEED, async ({ token, body }) => {
-      const { topic, limit = MAX_REFED } = body
-      const after = await deadMessages.refeed(topic, limit)
-      await trail(token, { action: 'message.refeed', subject: topic ?? 'all topics', merId: null, after })
-      return after
+    app.post('/dead/refeed', REFEED, ({ token, body: { topic, limit = MAX_REFED } }) => {
+      const entryOf = (read: number) => ({ subject: topic ?? 'all topics', merId: null, after: { read } })
+      return deadMessages.refeed(topic, limit, trail(token, 'message.refeed', entryOf))
     })
   }
 

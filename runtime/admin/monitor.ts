@@ -2,6 +2,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { type Static, Type } from 'typebox'
 import { RuntimeError } from '../errors.ts'
 import type { MerId } from '../model.ts'
+import type { Also } from '../store/database.ts'
 import type { Page, PageRequest } from '../store/row.ts'
 import type { SentMessage as Sent } from '../store/sent-messages.ts'
 import type { Token } from '../store/tokens.ts'
@@ -22,7 +23,7 @@ export interface MonitorNeeds {
     missing: (topic: string | undefined, page: PageRequest) => Promise<Page<Sent>>
     countMissing: () => Promise<{ topic: string; count: number }[]>
     get: (fingerprint: string) => Promise<Sent>
-    inject: (fingerprint: string) => Promise<Raised[]>
+    inject: (fingerprint: string, also: Also<Raised[]>) => Promise<Raised[]>
   }
   missingEvents: {
     compare: (eventKey?: string) => Promise<
@@ -33,7 +34,11 @@ export interface MonitorNeeds {
         missing: { payload: string | number; merId: MerId | null }[]
       }[]
     >
-    raise: (eventKey: string, payloads?: (string | number)[]) => Promise<{ events: Raised[]; left: number }>
+    raise: (
+      eventKey: string,
+      payloads: (string | number)[] | undefined,
+      also: Also<Raised[]>
+    ) => Promise<{ events: Raised[]; left: number }>
   }
   trail: Trail
 }
@@ -155,22 +160,24 @@ export const monitorRoutes =
       return { ...pageAnswer(page, message => messageOf(message, SHOWN_CHARACTERS)), topics }
     })
     app.get('/missing/:id', GET, async ({ params }) => messageOf(await monitor.get(params.id)))
-    app.post('/missing/:id/inject', INJECT, async ({ token, params }) => {
-      const events = await monitor.inject(params.id)
-      const after = { events: events.map(({ id }) => id) }
-      await trail(token, { action: 'monitor.inject', subject: params.id, merId: null, after })
-      return { events }
-    })
+    app.post('/missing/:id/inject', INJECT, async ({ token, params: { id } }) => ({
+      events: await monitor.inject(id, trail(token, 'monitor.inject', raisedOf(id)))
+    }))
     app.get('/missing-events', MISSING_EVENTS, async ({ query }) =>
       missingPage(await missingEvents.compare(query.eventKey), pageRequest(query, 'number'))
     )
-    app.post('/missing-events/raise', RAISE, async ({ token, body }) => {
-      const raised = await missingEvents.raise(body.eventKey, body.payloads)
-      const after = { raised: raised.events.length, left: raised.left }
-      await trail(token, { action: 'monitor.raise', subject: body.eventKey, merId: null, after })
-      return raised
-    })
+    app.post('/missing-events/raise', RAISE, ({ token, body: { eventKey, payloads } }) =>
+      missingEvents.raise(eventKey, payloads, trail(token, 'monitor.raise', raisedOf(eventKey)))
+    )
   }
+
+/** Who raises as many as there may be is told how many; their ids are in the events. */
+const MOST_TOLD = 100
+
+const raisedOf = (subject: string) => (events: Raised[]) => ({
+  ...{ subject, merId: null },
+  after: { raised: events.length, events: events.slice(0, MOST_TOLD).map(({ id }) => id) }
+})
 
 function refuseMerchants(token: Token): void {
   if (visibleMerId(token) !== undefined)

@@ -2,7 +2,9 @@ import { readFileSync } from 'node:fs'
 import swagger, { type SwaggerTransform } from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
 import type { FastifyInstance } from 'fastify'
+import { Type } from 'typebox'
 import type { Scope } from '../store/tokens.ts'
+import { problems } from './schemas.ts'
 
 const TAGS = {
   Events: 'What happened: sent here, and looked up',
@@ -46,14 +48,16 @@ export async function collectRoutes(app: FastifyInstance): Promise<void> {
         }
       }
     },
-    transform: withSecurity,
+    transform: withRefusals,
     refResolver: { buildLocalReference: (json, _base, _fragment, i) => String(json.$id ?? `def-${i}`) }
   })
 }
 
+const OPEN = { additionalProperties: true, description: 'OpenAPI 3.1' }
+
 /** Serves the collected document, and a page to read it and try it; nothing on that page comes from elsewhere. */
 export async function serveDocument(app: FastifyInstance): Promise<void> {
-  const schema = { tags: ['Health'], summary: 'This document' }
+  const schema = { tags: ['Health'], summary: 'This document', response: { 200: Type.Object({}, OPEN) } }
   app.get('/openapi.json', { schema }, async () => app.swagger())
   await app.register(swaggerUi, {
     routePrefix: '/docs',
@@ -62,11 +66,15 @@ export async function serveDocument(app: FastifyInstance): Promise<void> {
   })
 }
 
-/** The scopes that guard a route are also what its documentation says. */
-const withSecurity: SwaggerTransform = ({ schema, url, route }) => {
+/** The scopes that guard a route are also what its documentation says; and any route may refuse. */
+const withRefusals: SwaggerTransform = ({ schema, url, route }) => {
   const scopes = (route.config as { scopes?: readonly Scope[] } | undefined)?.scopes
   return {
     url,
-    schema: scopes ? { ...schema, security: ['admin', ...scopes].map(scope => ({ bearer: [scope] })) } : schema
+    schema: {
+      ...schema,
+      response: { ...problems, ...(schema?.response as object | undefined) },
+      ...(scopes && { security: ['admin', ...scopes].map(scope => ({ bearer: [scope] })) })
+    }
   }
 }

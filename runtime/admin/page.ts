@@ -33,9 +33,9 @@ function isPair(cursor: string): boolean {
   try {
     const pair: unknown = JSON.parse(cursor)
     const [first, second] = pair as unknown[]
-    return (
-      Array.isArray(pair) && pair.length === 2 && /^(string|number)$/.test(typeof first) && typeof second === 'string'
-    )
+    // JSON has numbers, 1e999, that no database has.
+    const sortable = typeof first === 'string' || Number.isSafeInteger(first)
+    return Array.isArray(pair) && pair.length === 2 && sortable && typeof second === 'string'
   } catch {
     return false
   }

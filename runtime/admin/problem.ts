@@ -71,6 +71,10 @@ function named(thrown: unknown, request: FastifyRequest): RuntimeError {
       'MEDIA_TYPE_UNSUPPORTED',
       `${request.headers['content-type'] || 'A body without a content type'} can't be read here; send application/json.`
     )
+  if (error.code === 'FST_ERR_HANDLER_TIMEOUT')
+    return new RuntimeError('STORE_UNAVAILABLE', 'What this needs did not answer in time; try again.', {
+      retryAfterMs: 10_000
+    })
   if (error.statusCode !== undefined && error.statusCode >= 400 && error.statusCode < 500)
     return new RuntimeError('REQUEST_INVALID', error.message)
   return new RuntimeError('INTERNAL', 'A request failed', { cause: thrown })

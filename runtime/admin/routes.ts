@@ -18,7 +18,7 @@ import { MadeToken, Token, type TokenNeeds, tokenRoutes } from './tokens.ts'
 import { createTrail } from './trail.ts'
 import { versionRoutes } from './versions.ts'
 
-export type AdminNeeds = Auth &
+export type AdminNeeds = Pick<Auth, 'authorize'> &
   Omit<HookNeeds & EnvNeeds & TokenNeeds, 'trail'> &
   Omit<ExecutionNeeds & EventNeeds & StatsNeeds & MonitorNeeds & MessageNeeds, 'trail'> &
   HealthNeeds & { audit: AuditStore } & Parameters<typeof catalogRoutes>[0]

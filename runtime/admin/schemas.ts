@@ -18,17 +18,27 @@ export const Owner = Type.Unsafe<MerId | null>({
   type: ['integer', 'string', 'null'],
   description: "The merchant's id; null: the platform"
 })
-/** An owner as a request gives it. */
+/** An owner as a request gives it; told apart as MySQL does, which ignores blanks at the end. */
 export const GivenOwner = Type.Unsafe<MerId | null>({
   type: ['integer', 'string', 'null'],
   minimum: 0,
+  maximum: Number.MAX_SAFE_INTEGER,
   minLength: 1,
   maxLength: 64,
+  pattern: '^(?!\\s)[^\\p{Cc}\\p{Cs}]*(?<!\\s)$',
   description: "The merchant's id; null: the platform. A merchant's token has no choice"
 })
 
 export const Id = Type.Object({ id: Type.String({ minLength: 1, maxLength: 128 }) })
 export const Gone = Type.Null({ description: 'Done' })
+
+/** What names must not be: in many an object it stands for something else. */
+const RESERVED = '(?:__proto__|prototype|constructor)'
+/** The beginning of a pattern for names, up to `end`, that are none of those. */
+export const notReserved = (end = '$'): string => `(?!${RESERVED}${end})`
+
+/** An env key. */
+export const EnvKey = Type.String({ pattern: `^${notReserved()}[A-Za-z_][A-Za-z0-9_]{0,127}$` })
 
 const refusal = (description: string) => ({
   description,

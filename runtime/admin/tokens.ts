@@ -1,7 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { type Static, Type } from 'typebox'
 import { RuntimeError } from '../errors.ts'
-import { merIdOf, ownerOf } from '../store/row.ts'
+import { instantOf, merIdOf, ownerOf } from '../store/row.ts'
 import { type Token as Noun, SCOPES, type TokenStore } from '../store/tokens.ts'
 import { ADMINS } from './auth.ts'
 import { pageAnswer, pageRequest } from './page.ts'
@@ -19,7 +19,7 @@ import {
   problems,
   Time
 } from './schemas.ts'
-import type { Trail } from './trail.ts'
+import { changeOf, type Trail } from './trail.ts'
 
 export interface TokenNeeds {
   tokens: Pick<TokenStore, 'list' | 'create' | 'remove'>
@@ -76,17 +76,20 @@ export const tokenRoutes =
   async app => {
     app.get('', LIST, async ({ query }) => pageAnswer(await tokens.list(pageRequest(query, 'id')), shown))
     app.post('', CREATE, async (request, reply) => {
-      const { token, secret } = await tokens.create(fieldsOf(request.body))
-      const change = { action: 'token.create', subject: token.name, merId: token.merId, after: token }
-      await trail(request.token, change)
+      const also = trail(request.token, 'token.create', changed)
+      const { token, secret } = await tokens.create(fieldsOf(request.body), also)
       return reply.code(201).send({ ...shown(token), token: secret })
     })
     app.delete('/:id', REMOVE, async (request, reply) => {
-      const before = await tokens.remove(request.params.id)
-      await trail(request.token, { action: 'token.delete', subject: before.name, merId: before.merId, before })
+      await tokens.remove(request.params.id, trail(request.token, 'token.delete', changed))
       return reply.code(204).send(null)
     })
   }
+
+const changed = changeOf((token: Noun) => ({ subject: token.name, merId: token.merId, state: token }))
+
+/** From then on a time is written as no format for times has it. */
+const YEAR_10000 = Date.UTC(10_000, 0)
 
 /** A merchant's token is bound to its merchant, and an admin's to none. */
 function fieldsOf({
@@ -95,6 +98,7 @@ function fieldsOf({
   merId = null,
   expiresAt = null
 }: Static<typeof NewToken>): Omit<Noun, 'id' | 'createdAt'> {
+  const until = expiresAt === null ? null : instantOf(expiresAt)
   const wrong = [
     ...(scopes.includes('merchant') && merId === null
       ? [field('merId', 'is missing: the scope merchant needs it')]
@@ -102,11 +106,13 @@ function fieldsOf({
     ...(scopes.includes('admin') && merId !== null
       ? [field('merId', 'must be left out: admin is bound to nobody')]
       : []),
-    ...(expiresAt !== null && Date.parse(expiresAt) <= Date.now() ? [field('expiresAt', 'must lie in the future')] : [])
+    ...(until === null || (until > Date.now() && until < YEAR_10000)
+      ? []
+      : [field('expiresAt', 'must lie in the future')])
   ]
   const [first] = wrong
   if (first) throw new RuntimeError('REQUEST_INVALID', `${first.path} ${first.message}.`, { fields: wrong })
-  return { name, scopes, merId: merIdOf(ownerOf(merId)), expiresAt: expiresAt === null ? null : Date.parse(expiresAt) }
+  return { name, scopes, merId: merIdOf(ownerOf(merId)), expiresAt: until }
 }
 
 const field = (name: string, message: string) => ({ path: `/${name}`, message })

@@ -1,5 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
+import type { HookState } from '../store/hooks.ts'
 import type { Token } from '../store/tokens.ts'
 import { READERS, WRITERS } from './auth.ts'
 import { Hook, HookVersion, versionOf } from './hook-schema.ts'
@@ -7,6 +8,7 @@ import { compiledBy } from './hook-script.ts'
 import { type HookNeeds, ownHook, shown } from './hooks.ts'
 import { pageAnswer, pageRequest } from './page.ts'
 import { Id, listQuery, named, pageOf, problems } from './schemas.ts'
+import { changeOf } from './trail.ts'
 
 export type VersionNeeds = Pick<HookNeeds, 'hooks' | 'check' | 'knowsEvent' | 'trail'>
 
@@ -56,15 +58,15 @@ export const versionRoutes =
     app.post('/:id/versions/:n/publish', PUBLISH, ({ token, params }) => publish(needs, token, params))
   }
 
+const published = changeOf(({ hook }: HookState) => ({
+  ...{ subject: hook.path, merId: hook.merId },
+  state: { version: hook.version }
+}))
+
 /** The text is compiled again: what an older release accepted may be refused by this one. */
 async function publish(needs: VersionNeeds, token: Token, { id, n }: { id: string; n: number }) {
-  const held = await ownHook(needs.hooks, token, id)
+  await ownHook(needs.hooks, token, id)
   const { script } = await needs.hooks.version(id, n)
   await compiledBy(needs.check, script)
-  const hook = await needs.hooks.publish(id, n)
-  await needs.trail(token, {
-    ...{ action: 'hook.publish', subject: hook.path, merId: hook.merId },
-    ...{ before: { version: held.version }, after: { version: hook.version } }
-  })
-  return shown(needs, hook)
+  return shown(needs, await needs.hooks.publish(id, n, needs.trail(token, 'hook.publish', published)))
 }

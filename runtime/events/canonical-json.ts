@@ -1,11 +1,18 @@
 import { createHash } from 'node:crypto'
+import { isDeeper } from '../json.ts'
 import type { Json } from '../model.ts'
+
+/** What visits each member, as this file does, overflows the stack at about twice as many levels. */
+const MAX_DEPTH = 1_000
 
 /**
  * `JSON.parse` that bends no number: integers beyond 2^53 come as strings of their digits. Throws SyntaxError, or
  * RangeError when the text is nested too deeply.
  */
-export const parseExactly = (text: string): Json => JSON.parse(text, exact as (key: string, value: Json) => Json)
+export function parseExactly(text: string): Json {
+  if (isDeeper(text, MAX_DEPTH)) throw new RangeError(`it is nested more than ${MAX_DEPTH} levels deep`)
+  return JSON.parse(text, exact as (key: string, value: Json) => Json)
+}
 
 const exact = (_key: string, value: Json, context: { source?: string }): Json =>
   typeof value === 'number' && !Number.isSafeInteger(value) && /^-?\d+$/.test(context.source ?? '')

@@ -1,4 +1,5 @@
 import type { Logger } from 'pino'
+import type { Also } from '../store/database.ts'
 import type { DeadFilter, DeadMessage, MessageStore } from '../store/messages.ts'
 import type { Accept } from './accept.ts'
 import { type Delivery, REASON_HEADER, TOPIC_HEADER } from './delivery.ts'
@@ -60,26 +61,36 @@ export async function bury(
   return false
 }
 
-/** Feeds dead messages that were on the list when it began through the table again, the oldest first. */
+/**
+ * Feeds dead messages that were on the list when it began through the table again, the oldest first. `also` is told how
+ * many were read so far, in each transaction that makes anything of them.
+ */
 export async function refeed(
   { topic, limit }: DeadFilter & { limit: number },
-  { store, interpret, accept }: DeadLetterNeeds
+  needs: DeadLetterNeeds,
+  also?: Also<number>
 ): Promise<Refed> {
+  const { store } = needs
   const until = Date.now()
   let refed = 0
   let seen = 0
   for (let after: DeadMessage | null = null; seen < limit; ) {
     const batch = await store.oldestDead({ topic }, { after, until, count: Math.min(CHUNK, limit - seen) })
     if (batch.length === 0) break
-    refed += await feed(batch, { store, interpret, accept })
     seen += batch.length
+    const read = seen
+    refed += await feed(batch, needs, async trx => also?.(trx, read))
     after = batch.at(-1) ?? null
   }
   return { refed, left: await store.countDead({ topic }) }
 }
 
 /** What of a message becomes events now is accepted; the message stays on the list until all of it does. */
-async function feed(batch: DeadMessage[], { store, interpret, accept }: DeadLetterNeeds): Promise<number> {
+async function feed(
+  batch: DeadMessage[],
+  { store, interpret, accept }: DeadLetterNeeds,
+  also: Also<unknown>
+): Promise<number> {
   const messages = batch.map(({ id, topic, body, sentAt, receivedAt }) => ({
     ...{ identity: id, topic, body: readMessage(body) },
     sentAt: sentAt ?? receivedAt
@@ -87,9 +98,13 @@ async function feed(batch: DeadMessage[], { store, interpret, accept }: DeadLett
   const meanings = await interpret(messages)
   await accept(
     meanings.flatMap(({ events }) => events),
-    'amqp'
+    'amqp',
+    also
   )
   const whole = batch.filter((_, i) => meanings[i]?.refusals.length === 0)
-  await store.forget(whole.map(({ id }) => id))
+  await store.forget(
+    whole.map(({ id }) => id),
+    also
+  )
   return whole.length
 }

@@ -17,19 +17,19 @@ export interface ReportRouteNeeds {
 
 const BODY_LIMIT = 256 * 1024
 
-const REPORT = {
+const reportSchema = (open: boolean) => ({
   tags: ['Monitor'],
   summary: 'Say that a message was sent to RabbitMQ',
   description:
     'Answers at once and stores the report afterwards, if it can. As JSON or as a form. A report never becomes an ' +
     'event by itself. Needs a token with `events:write` when `SANDHOOK_MONITOR_OPEN` is off.',
-  security: [{}, { bearer: [] }] as Record<string, string[]>[],
   body: Type.Object({
     topic: Type.String({ minLength: 1, maxLength: 255, description: 'The routing key' }),
     body: Type.Unsafe<Json>({ description: 'The message: its text, or the object itself' })
   }),
+  security: [...(open ? [{}] : []), { bearer: ['admin'] }, { bearer: ['events:write'] }] as Record<string, string[]>[],
   response: { 200: Type.Object({ code: Type.Literal(200), message: Type.Literal('ok') }) }
-}
+})
 
 /** `POST /erp/order/publishRabbitmqSentEvent`: the MQ document's monitoring interface. */
 export const reportRoutes =
@@ -51,7 +51,7 @@ export const reportRoutes =
     }
     app.post(
       '/erp/order/publishRabbitmqSentEvent',
-      { bodyLimit: BODY_LIMIT, onRequest, schema: REPORT, errorHandler: forgiving(onLost) },
+      { bodyLimit: BODY_LIMIT, onRequest, schema: reportSchema(open), errorHandler: forgiving(onLost) },
       async ({ body }) => {
         report(body.topic, body.body)
         return OK

@@ -5,6 +5,7 @@ import type { Param, Row, ShopDatabase } from '../host/shop.ts'
 import { parseStatement } from '../host/sql/statement.ts'
 import type { MerId } from '../model.ts'
 import type { Arrivals } from '../store/arrivals.ts'
+import type { Also } from '../store/database.ts'
 import { merIdOf } from '../store/row.ts'
 import { type Accept, type Accepted, type IncomingEvent, keyOf } from './accept.ts'
 
@@ -102,13 +103,18 @@ export function createMissingEvents({ entries, shop, arrivals, accept }: Missing
      * Raises events that never came, all of them or those with these payloads; at most 1 000 in one call. `left`: how
      * many are still missing. Raising one twice is harmless.
      */
-    async raise(eventKey: string, payloads?: (string | number)[]): Promise<{ events: Accepted[]; left: number }> {
+    async raise(
+      eventKey: string,
+      payloads?: (string | number)[],
+      also?: Also<Accepted[]>
+    ): Promise<{ events: Accepted[]; left: number }> {
       const { missing } = await compare(entryOf(eventKey))
       const asked = payloads && new Set(payloads.map(String))
       const wanted = missing.filter(({ payload }) => !asked || asked.has(String(payload))).slice(0, MAX_RAISED)
       const events = await accept(
         wanted.map(each => toEvent(eventKey, each)),
-        'monitor'
+        'monitor',
+        also
       )
       return { events, left: missing.length - events.length }
     }

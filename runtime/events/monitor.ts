@@ -1,6 +1,7 @@
 import type { Logger } from 'pino'
 import { RuntimeError } from '../errors.ts'
 import type { Json } from '../model.ts'
+import type { Also } from '../store/database.ts'
 import type { Page, PageRequest } from '../store/row.ts'
 import type { SentMessage, SentMessageStore } from '../store/sent-messages.ts'
 import type { Accept, Accepted } from './accept.ts'
@@ -35,7 +36,7 @@ export interface Monitor {
   /** A report, missing or not. Throws NOT_FOUND. */
   get: (fingerprint: string) => Promise<SentMessage>
   /** Makes events of a missing message. Throws NOT_FOUND, CONFLICT when it has come, EVENT_INVALID. */
-  inject: (fingerprint: string) => Promise<Accepted[]>
+  inject: (fingerprint: string, also?: Also<Accepted[]>) => Promise<Accepted[]>
   /** How many were missing when last counted. */
   readonly missingCount: number
   stop: () => Promise<void>
@@ -89,7 +90,7 @@ export function createMonitor(needs: MonitorNeeds): Monitor {
     missing: (topic, page) => sent.missing(overdue(), topic, page),
     countMissing: () => sent.countMissing(overdue()),
     get: fingerprint => found(sent, fingerprint),
-    async inject(fingerprint) {
+    async inject(fingerprint, also) {
       const message = await found(sent, fingerprint)
       if (message.missingSince === null)
         throw new RuntimeError('CONFLICT', 'This message is not missing any more: it has come, or was injected before.')
@@ -101,7 +102,7 @@ export function createMonitor(needs: MonitorNeeds): Monitor {
           'EVENT_INVALID',
           `This message is no event: ${meaning?.refusals.join('; ') || 'the table makes none of it'}.`
         )
-      const accepted = await accept(meaning.events, 'monitor')
+      const accepted = await accept(meaning.events, 'monitor', also)
       await sent.injected(
         fingerprint,
         accepted.map(({ id }) => id),

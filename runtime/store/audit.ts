@@ -1,6 +1,5 @@
-import { v7 as uuid } from 'uuid'
 import type { MerId } from '../model.ts'
-import { type Database, guarded } from './database.ts'
+import { type Database, guarded, type Transaction } from './database.ts'
 import { fromText, merIdOf, ownerOf, type Page, type PageRequest, pageOf, toText } from './row.ts'
 
 /** Who changed what; secrets are not in it. */
@@ -34,10 +33,11 @@ export type AuditStore = ReturnType<typeof createAuditStore>
 /** The log of changes made over HTTP. */
 export function createAuditStore(db: Database) {
   return guarded({
-    async write(entry: Omit<AuditEntry, 'id' | 'at'>): Promise<void> {
+    /** Writes an entry in the transaction of what it tells of; one with the same id is replaced. */
+    async write(trx: Transaction, entry: AuditEntry): Promise<void> {
       const row: AuditRow = {
-        id: uuid(),
-        at: Date.now(),
+        id: entry.id,
+        at: entry.at,
         actor: entry.actor,
         owner: ownerOf(entry.merId),
         action: entry.action,
@@ -45,7 +45,7 @@ export function createAuditStore(db: Database) {
         state_before: toText(entry.before),
         state_after: toText(entry.after)
       }
-      await db('sandhook_audit').insert(row)
+      await trx('sandhook_audit').insert(row).onConflict('id').merge()
     },
 
     /** One page of entries, the newest first; a merchant's own when given. */

@@ -8,6 +8,16 @@ import { RuntimeError } from '../errors.ts'
 export type Database = Knex
 /** What its work is given by `transact`. */
 export type Transaction = Knex.Transaction
+/**
+ * What else is to be written when something is done, in the very transaction that does it: both are there, or neither.
+ * It may be called again when that transaction starts again; what it throws undoes everything.
+ */
+export type Also<T> = (trx: Transaction, done: T) => Promise<void>
+/** A thing before and after a change; null: it was not there, or is gone. */
+export interface Changed<T> {
+  before: T | null
+  after: T | null
+}
 
 const MIGRATIONS = new URL('../../sql/runtime/', import.meta.url)
 const MIGRATED = 'sandhook_migrations'
@@ -135,9 +145,17 @@ const CONFLICTS = new Set([1213, 1205, 1020])
 /** Runs `work` in one transaction; a deadlock or lock wait, which MySQL leaves to its clients, starts it again. */
 export async function transact<T>(db: Database, work: (trx: Transaction) => Promise<T>): Promise<T> {
   for (let attempt = 1; ; attempt++) {
+    let failure: { error: unknown } | null = null
     try {
-      return await db.transaction(work)
-    } catch (error) {
+      return await db.transaction(trx =>
+        work(trx).catch(error => {
+          failure = { error }
+          throw error
+        })
+      )
+    } catch (thrown) {
+      // SQLite rolls back by itself when the disk is full, and then complains that there is nothing to roll back.
+      const { error } = failure ?? { error: thrown }
       if (attempt === 5 || !CONFLICTS.has(Number((error as { errno?: number }).errno))) throw error
     }
   }

@@ -3,7 +3,7 @@ import { v7 as uuid } from 'uuid'
 import { RuntimeError } from '../errors.ts'
 import type { Attempt, Execution, ExecutionStatus, HookEvent, MerId } from '../model.ts'
 import { attemptsOf, insertAttempts } from './attempts.ts'
-import { type Database, guarded, transact } from './database.ts'
+import { type Also, type Changed, type Database, guarded, transact } from './database.ts'
 import { insertEvents } from './events.ts'
 import { type ExecutionRow, toExecution } from './execution-row.ts'
 import { insertExecutions, requeue } from './queue.ts'
@@ -18,6 +18,14 @@ export interface ExecutionFilter {
   /** Created at or after, and before: milliseconds since the epoch. */
   from?: number | undefined
   to?: number | undefined
+}
+
+/** What waits for a run of one hook. */
+export interface Backlog {
+  hook: string
+  waiting: number
+  /** When the oldest of it was made, in milliseconds since the epoch. */
+  oldest: number
 }
 
 const FINISHED = ['succeeded', 'dead', 'discarded'] as const
@@ -53,14 +61,14 @@ export function createExecutionStore(db: Database) {
      * already, so it is done anew as a further execution of the same event. Answers the execution that will run.
      * Throws NOT_FOUND, CONFLICT when it is not finished or was a call over HTTP.
      */
-    replay: (id: string): Promise<Execution> =>
+    replay: (id: string, also?: Also<Changed<Execution>>): Promise<Execution> =>
       transact(db, async trx => {
-        const row: ExecutionRow | undefined = await trx('sandhook_executions').where({ id }).forUpdate().first()
-        if (!row) throw new RuntimeError('NOT_FOUND', `There is no execution with the id ${id}.`)
+        const row = await lockedRow(trx, id)
         refuseReplay(row)
         const [replayed] = await replayRows(trx, [row])
-        const again: ExecutionRow = await trx('sandhook_executions').where({ id: replayed }).first()
-        return toExecution(again)
+        const again = toExecution(await trx('sandhook_executions').where({ id: replayed }).first())
+        await also?.(trx, { before: toExecution(row), after: again })
+        return again
       }),
 
     /**
@@ -70,24 +78,27 @@ export function createExecutionStore(db: Database) {
     replayMany: (
       filter: ExecutionFilter,
       count: number,
-      after = ''
+      after = '',
+      also?: Also<number>
     ): Promise<{ replayed: number; last: string | null }> =>
       transact(db, async trx => {
         const query = filtered(trx, filter).whereIn('status', FINISHED).where('id', '>', after)
         const rows: ExecutionRow[] = await query.orderBy('id').limit(count).forUpdate()
         const { length: replayed } = await replayRows(trx, rows)
+        if (replayed > 0) await also?.(trx, replayed)
         return { replayed, last: rows.length < count ? null : (rows.at(-1)?.id ?? null) }
       }),
 
     /** Takes a dead letter off the list for good; its history stays. Throws NOT_FOUND, CONFLICT. */
-    discard: (id: string): Promise<Execution> =>
+    discard: (id: string, also?: Also<Changed<Execution>>): Promise<Execution> =>
       transact(db, async trx => {
-        const row: ExecutionRow | undefined = await trx('sandhook_executions').where({ id }).forUpdate().first()
-        if (!row) throw new RuntimeError('NOT_FOUND', `There is no execution with the id ${id}.`)
+        const row = await lockedRow(trx, id)
         if (row.status !== 'dead')
           throw new RuntimeError('CONFLICT', `Execution ${id} is ${row.status}; only dead letters can be discarded.`)
         await trx('sandhook_executions').where({ id }).update({ status: 'discarded' })
-        return toExecution({ ...row, status: 'discarded' })
+        const discarded = toExecution({ ...row, status: 'discarded' })
+        await also?.(trx, { before: toExecution(row), after: discarded })
+        return discarded
       }),
 
     /** Remembers a call over HTTP, which never was in the queue: its event, execution and run. */
@@ -118,12 +129,17 @@ export function createExecutionStore(db: Database) {
       return rows.map(row => ({ hook: row.hook_path, status: row.status, count: Number(row.n) }))
     },
 
-    /** When the oldest execution that waits for a run was made; null: none waits. */
-    async oldestWaiting(merId?: MerId): Promise<number | null> {
-      const query = db('sandhook_executions').whereIn('status', ['queued', 'retrying']).min('created_at as oldest')
+    /** How many executions of each hook wait for a run, and when the oldest of them was made. */
+    async backlog(merId?: MerId): Promise<Backlog[]> {
+      const query = db('sandhook_executions')
+        .whereIn('status', ['queued', 'retrying'])
+        .groupBy('hook_path')
+        .select('hook_path as hook')
+        .count('* as n')
+        .min('created_at as oldest')
       if (merId !== undefined) query.where('owner', ownerOf(merId))
-      const [row] = (await query) as { oldest: number | null }[]
-      return row?.oldest ?? null
+      const rows = (await query) as unknown as { hook: string; n: number | string; oldest: number }[]
+      return rows.map(({ hook, n, oldest }) => ({ hook, waiting: Number(n), oldest }))
     },
 
     /** When the newest `count` successes were made and first run, and how long the last run took. */
@@ -173,6 +189,12 @@ function filtered(db: Knex, filter: ExecutionFilter) {
   if (filter.from !== undefined) query.where('created_at', '>=', filter.from)
   if (filter.to !== undefined) query.where('created_at', '<', filter.to)
   return query
+}
+
+async function lockedRow(trx: Knex.Transaction, id: string): Promise<ExecutionRow> {
+  const row: ExecutionRow | undefined = await trx('sandhook_executions').where({ id }).forUpdate().first()
+  if (row) return row
+  throw new RuntimeError('NOT_FOUND', `There is no execution with the id ${id}.`)
 }
 
 function refuseReplay(row: ExecutionRow): void {

@@ -2,7 +2,7 @@ import type { Knex } from 'knex'
 import { v7 as uuid } from 'uuid'
 import { RuntimeError } from '../errors.ts'
 import type { Hook, HookVersion, MerId } from '../model.ts'
-import { type Database, guarded, isDuplicate, transact } from './database.ts'
+import { type Also, type Changed, type Database, guarded, isDuplicate, transact } from './database.ts'
 import { fromText, merIdOf, ownerOf, type Page, type PageRequest, pageOf, toText } from './row.ts'
 
 /** What the author of a hook decides; everything else the runtime keeps. */
@@ -18,6 +18,12 @@ export interface CompiledScript {
 export interface PublishedHook {
   hook: Hook
   version: HookVersion
+}
+
+/** A hook with its published text, as changes of it are told; null: it has none yet. */
+export interface HookState {
+  hook: Hook
+  script: string | null
 }
 
 export interface HookFilter {
@@ -112,13 +118,19 @@ export function createHookStore(db: Database) {
     },
 
     /** Adds a hook with its first version, published. Throws HOOK_PATH_TAKEN. */
-    async create(fields: HookFields, script: CompiledScript, author: string): Promise<Hook> {
+    async create(
+      fields: HookFields,
+      script: CompiledScript,
+      author: string,
+      also?: Also<Changed<HookState>>
+    ): Promise<Hook> {
       const now = Date.now()
       const row = { ...fieldsToRow(fields), id: uuid(), version: 1, created_at: now, updated_at: now } as HookRow
       return transact(db, async trx => {
         await trx('sandhook_hooks').insert(row).catch(pathTaken(fields.path))
         await insertVersion(trx, row.id, 1, script, author)
         await raiseRevision(trx)
+        await also?.(trx, { before: null, after: { hook: toHook(row), script: script.script } })
         return toHook(row)
       })
     },
@@ -128,11 +140,12 @@ export function createHookStore(db: Database) {
       id: string,
       fields: Partial<HookFields>,
       script: CompiledScript | null,
-      author: string
+      author: string,
+      also?: Also<Changed<HookState>>
     ): Promise<Hook> {
       return transact(db, async trx => {
         const changes: Partial<HookRow> = { ...fieldsToRow(fields), updated_at: Date.now() }
-        await findHook(trx, id, true)
+        const before = await stateOf(trx, await findHook(trx, id, true))
         if (script) {
           const [newest] = await trx('sandhook_versions').where({ hook_id: id }).max('version as version')
           changes.version = Number(newest?.version ?? 0) + 1
@@ -143,28 +156,34 @@ export function createHookStore(db: Database) {
           .update(changes)
           .catch(pathTaken(fields.path ?? ''))
         await raiseRevision(trx)
-        return findHook(trx, id)
+        const hook = await findHook(trx, id)
+        await also?.(trx, { before, after: await stateOf(trx, hook) })
+        return hook
       })
     },
 
     /** Publishes an existing version: forward or back. Throws NOT_FOUND. */
-    async publish(id: string, version: number): Promise<Hook> {
+    async publish(id: string, version: number, also?: Also<Changed<HookState>>): Promise<Hook> {
       return transact(db, async trx => {
+        const before = await stateOf(trx, await findHook(trx, id, true))
         const known = await trx('sandhook_versions').where({ hook_id: id, version }).first('version')
         if (!known) throw new RuntimeError('NOT_FOUND', `Hook ${id} has no version ${version}.`)
         await trx('sandhook_hooks').where({ id }).update({ version, updated_at: Date.now() })
         await raiseRevision(trx)
-        return findHook(trx, id)
+        const hook = await findHook(trx, id)
+        await also?.(trx, { before, after: await stateOf(trx, hook) })
+        return hook
       })
     },
 
     /** Removes the hook and its versions; what it has done stays in the history. Throws NOT_FOUND. */
-    async remove(id: string): Promise<void> {
+    async remove(id: string, also?: Also<Changed<HookState>>): Promise<void> {
       await transact(db, async trx => {
-        await findHook(trx, id, true)
+        const before = await stateOf(trx, await findHook(trx, id, true))
         await trx('sandhook_versions').where({ hook_id: id }).delete()
         await trx('sandhook_hooks').where({ id }).delete()
         await raiseRevision(trx)
+        await also?.(trx, { before, after: null })
       })
     }
   })
@@ -186,6 +205,13 @@ async function findHook(db: Knex, id: string, lock = false): Promise<Hook> {
   const row: HookRow | undefined = await (lock ? query.forUpdate() : query)
   if (!row) throw new RuntimeError('NOT_FOUND', `There is no hook with the id ${id}.`)
   return toHook(row)
+}
+
+async function stateOf(trx: Knex, hook: Hook): Promise<HookState> {
+  const { id, version } = hook
+  const row: VersionRow | undefined =
+    version === null ? undefined : await trx('sandhook_versions').where({ hook_id: id, version }).first('script')
+  return { hook, script: row?.script ?? null }
 }
 
 async function insertVersion(

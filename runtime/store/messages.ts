@@ -1,5 +1,5 @@
 import type { Knex } from 'knex'
-import { type Database, guarded } from './database.ts'
+import { type Also, type Database, guarded, transact } from './database.ts'
 import { type Page, type PageRequest, pageOf } from './row.ts'
 
 /** A message that became no event, or not all of its events. */
@@ -71,8 +71,9 @@ export function createMessageStore(db: Database) {
       return rows.map(toMessage)
     },
 
-    async forget(ids: string[]): Promise<void> {
-      await db('sandhook_dead_messages').whereIn('id', ids).delete()
+    async forget(ids: string[], also?: Also<number>): Promise<void> {
+      if (ids.length === 0) return
+      await transact(db, async trx => also?.(trx, await trx('sandhook_dead_messages').whereIn('id', ids).delete()))
     },
 
     async countDead(filter: DeadFilter): Promise<number> {

@@ -8,6 +8,12 @@ export const ownerOf = (merId: MerId | null | undefined): string =>
 export const merIdOf = (owner: string): MerId | null =>
   owner === '' ? null : /^(0|[1-9]\d{0,14})$/.test(owner) ? Number(owner) : owner
 
+/**
+ * A time as RFC 3339 writes it, in milliseconds since the epoch. That has leap seconds, and JavaScript has none. NaN for
+ * what is no time.
+ */
+export const instantOf = (text: string): number => Date.parse(text.replace(/:60(?=[.Z+-])/i, ':59'))
+
 /** A document as its column holds it. */
 export const toText = (value: Json | object | null | undefined): string | null =>
   value === null || value === undefined ? null : JSON.stringify(value)

@@ -2,6 +2,7 @@ import type { FastifyInstance } from 'fastify'
 import { pino } from 'pino'
 import { Registry } from 'prom-client'
 import { createAuth } from '../../runtime/admin/auth.ts'
+import { createCounts } from '../../runtime/admin/rates.ts'
 import { type AdminNeeds, registerAdmin } from '../../runtime/admin/routes.ts'
 import { createServer } from '../../runtime/admin/server.ts'
 import { readConfig } from '../../runtime/config.ts'
@@ -71,7 +72,8 @@ export async function openAdmin(
   const state = createStateStore(db)
   let nudges = 0
   const watch = openWatch(db)
-  const app = createServer({ logger: log })
+  const { callers } = config.limits
+  const app = await createServer({ logger: log, callers, trustProxy: null })
   await registerAdmin(app, {
     hooks: createHookStore(db),
     events: createEventStore(db),
@@ -79,11 +81,12 @@ export async function openAdmin(
     env: createEnvStore(db, createCipher(Buffer.alloc(32, 7))),
     tokens,
     audit: createAuditStore(db),
-    authorize: createAuth({ tokens }).authorize,
+    ...createAuth({ tokens, counts: createCounts(app, callers.rates) }),
     catalog: config.catalog,
     knowsEvent: pattern => config.catalog.some(entry => keyMatches(pattern, entry.key)),
     matches: keyMatches,
     live: () => ({ inFlight: 0, runnersUp: 1 }),
+    outside: { breakers: () => [], report: async () => [] },
     ...watch,
     nudge: () => void nudges++,
     metrics: new Registry(),

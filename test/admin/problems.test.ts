@@ -6,13 +6,14 @@ import { Registry } from 'prom-client'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createAuth } from '../../runtime/admin/auth.ts'
 import { healthRoutes } from '../../runtime/admin/health.ts'
+import { createCounts } from '../../runtime/admin/rates.ts'
 import { createServer } from '../../runtime/admin/server.ts'
 import type { Fleet } from '../../runtime/runner/fleet.ts'
 import { openDatabase } from '../../runtime/store/database.ts'
 import { createStateStore } from '../../runtime/store/state.ts'
 import { createTokenStore } from '../../runtime/store/tokens.ts'
 import { freshSqlite, makeSqlite } from '../support/databases.ts'
-import { type Admin, openAdmin } from './admin.ts'
+import { type Admin, config, openAdmin } from './admin.ts'
 
 let admin: Admin
 let drop: () => Promise<void>
@@ -27,6 +28,8 @@ const log = pino(
     }
   })
 )
+const { callers } = config.limits
+const quiet = { logger: log, callers, trustProxy: null }
 const check: Fleet['check'] = async () => ({ ok: true, compiled: null })
 
 beforeAll(async () => {
@@ -187,6 +190,7 @@ describe('health', () => {
 
   test('readyz waits two seconds for a check that hangs', async () => {
     const hung = await openAdmin(await freshSqlite(), { check }, { shop: () => new Promise(() => {}) })
+    await hung.app.ready()
     const began = Date.now()
     const { status, body } = await hung.call(null, 'GET', '/readyz')
     expect(Date.now() - began).toBeLessThan(4_000)
@@ -196,8 +200,9 @@ describe('health', () => {
 
   test('a database that is gone is 503 with Retry-After, and not ready', async () => {
     const gone = openDatabase('mysql://root@127.0.0.1:1/gone')
-    const { authorize } = createAuth({ tokens: createTokenStore(gone) })
-    const app = createServer({ logger: log })
+    const app = await createServer(quiet)
+    const counts = createCounts(app, callers.rates)
+    const { authorize } = createAuth({ tokens: createTokenStore(gone), counts })
     app.get('/', request => authorize(request))
     await app.register(healthRoutes({ checks: { database: createStateStore(gone).ping }, metrics: new Registry() }))
     const answer = await app.inject({ url: '/', headers: { authorization: 'Bearer some-token' } })
@@ -218,7 +223,7 @@ describe('health', () => {
 
 describe('over a real socket', () => {
   const listen = async () => {
-    const app = createServer({ logger: log })
+    const app = await createServer(quiet)
     const slow = Promise.withResolvers<string>()
     const arrived = Promise.withResolvers<void>()
     app.get('/slow', async () => {

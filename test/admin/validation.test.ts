@@ -5,6 +5,9 @@ import { describe, expect, test } from 'vitest'
 import { allowedMethods } from '../../runtime/admin/methods.ts'
 import { createServer } from '../../runtime/admin/server.ts'
 import { wrongFields } from '../../runtime/admin/validation.ts'
+import { readConfig } from '../../runtime/config.ts'
+
+const { callers } = readConfig({}).limits
 
 const Plain = Type.Object(
   { eventKey: Type.String(), payload: Type.Any(), merId: Type.Optional(Type.Union([Type.Integer(), Type.String()])) },
@@ -44,7 +47,7 @@ describe('of alternatives, the one that fails least is explained', () => {
   })
 
   test('a body of millions of errors is refused as fast as one of few', async () => {
-    const app = createServer({ logger: pino({ level: 'silent' }) })
+    const app = await createServer({ logger: pino({ level: 'silent' }), callers, trustProxy: null })
     app.post('/', { schema: { body: Body }, config: { invalid: 'EVENT_INVALID' } }, async () => 'never')
     const post = (payload: string) =>
       app.inject({ method: 'POST', url: '/', headers: { 'content-type': 'application/json' }, payload })

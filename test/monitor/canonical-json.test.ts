@@ -39,3 +39,13 @@ test('a report of a text and the message itself have one fingerprint, another to
   )
   expect(fingerprintOf('order.payment', reported)).not.toBe(fingerprintOf('order.erpstatus', reported))
 })
+
+test.each([
+  ['arrays', '[', ']'],
+  ['objects', '{"a":', '}']
+])('a text of nested %s either can be told by its fingerprint, or is refused as too deep', (_what, open, close) => {
+  const nested = (levels: number) => `${open.repeat(levels)}1${close.repeat(levels)}`
+  expect(fingerprintOf('t', parseExactly(nested(1_000)))).toMatch(/^[0-9a-f]{64}$/)
+  for (const levels of [1_001, 2_300, 2_600, 10_000, 100_000])
+    expect(() => parseExactly(nested(levels))).toThrow('it is nested more than 1000 levels deep')
+})

@@ -2,6 +2,7 @@ import { pino } from 'pino'
 import { beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { monitorRoutes, SentMessage } from '../../runtime/admin/monitor.ts'
 import { createServer } from '../../runtime/admin/server.ts'
+import { readConfig } from '../../runtime/config.ts'
 import { RuntimeError } from '../../runtime/errors.ts'
 import { fingerprintOf } from '../../runtime/events/canonical-json.ts'
 import { reportRoutes } from '../../runtime/events/ingress-monitor.ts'
@@ -10,6 +11,7 @@ import type { SentMessage as Sent } from '../../runtime/store/sent-messages.ts'
 import type { Token } from '../../runtime/store/tokens.ts'
 
 const logger = pino({ level: 'silent' })
+const { callers } = readConfig({}).limits
 const ADDRESS = '/erp/order/publishRabbitmqSentEvent'
 const OK = { code: 200, message: 'ok' }
 
@@ -21,7 +23,7 @@ describe('the reporting address', () => {
   })
 
   async function serve(authorize: () => Promise<Token>, open: boolean) {
-    const app = createServer({ logger })
+    const app = await createServer({ logger, callers, trustProxy: null })
     onTestFinished(() => app.close())
     await app.register(reportRoutes({ report, authorize, open, onLost }))
     return async (payload: string | object, type = 'application/json') => {
@@ -80,13 +82,13 @@ describe('the monitor’s addresses', () => {
     ...{ fingerprint: fingerprintOf('a', 1), topic: 'a', body: 'x'.repeat(3_000), reportedAt: 1_000, receivedAt: null },
     ...{ missingSince: 1_000, eventIds: null }
   }
-  const trail = vi.fn(async () => {})
+  const trail = vi.fn((_token: Token, _action: string) => async () => {})
   const raised = [{ id: 'e1', duplicate: false, executions: [] }]
   const missing = (count: number) =>
     Array.from({ length: count }, (_, i) => ({ payload: `P${i}`, merId: i % 2 ? i : null }))
 
   async function serve(token: Partial<Token> = { scopes: ['admin'], merId: null }) {
-    const app = createServer({ logger })
+    const app = await createServer({ logger, callers, trustProxy: null })
     onTestFinished(() => app.close())
     app.addSchema(SentMessage)
     app.addHook('onRequest', async request => {
@@ -134,9 +136,7 @@ describe('the monitor’s addresses', () => {
       ...{ events: raised, left: 4 }
     })
     expect((await call('POST', '/missing-events/raise', { eventKey: 'A', payloads: [{}] })).status).toBe(400)
-    expect(trail.mock.calls.map(([, change]: unknown[]) => (change as { action: string }).action)).toEqual([
-      ...['monitor.inject', 'monitor.raise']
-    ])
+    expect(trail.mock.calls.map(([, action]) => action)).toEqual([...['monitor.inject', 'monitor.raise']])
   })
 
   test('page through missing events', async () => {

@@ -217,9 +217,13 @@ onEachEngine('executions', store => {
       { hook: '/custom/b', status: 'retrying', count: 1 }
     ])
     expect(await executions.countsByHook(8)).toEqual([])
-    expect(await executions.oldestWaiting()).toBe(300)
-    expect(await executions.oldestWaiting(7)).toBe(500)
-    expect(await executions.oldestWaiting(8)).toBeNull()
+    const backlog = await executions.backlog()
+    expect(backlog.sort((x, y) => x.hook.localeCompare(y.hook))).toEqual([
+      { hook: '/custom/a', waiting: 1, oldest: 500 },
+      { hook: '/custom/b', waiting: 1, oldest: 300 }
+    ])
+    expect(await executions.backlog(7)).toEqual([{ hook: '/custom/a', waiting: 1, oldest: 500 }])
+    expect(await executions.backlog(8)).toEqual([])
   })
 })
 
