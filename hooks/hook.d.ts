@@ -44,8 +44,13 @@
  * | events and messages raised                             | 100, 1 MB in all              | HOOK_OUTPUT_LIMIT     |
  * | log                                                    | 1 000 lines, 256 KB           | none: the rest is cut |
  *
- * There is no `process`, no Node module, no timer, no dynamic `import`, no WebAssembly and no SharedArrayBuffer.
- * Nothing is kept from one run to the next.
+ * There is no `process`, no Node module, no timer, no dynamic `import`, no WebAssembly, SharedArrayBuffer, WeakRef,
+ * FinalizationRegistry or Temporal. Nothing is kept from one run to the next.
+ *
+ * What is handed to a function below is copied at once: as its JSON, with an object's own members only. The functions
+ * themselves cannot be changed. Values of secret env keys are masked (`***`) in logs, errors, stored calls, results and
+ * answers over HTTP, also within JSON, addresses, HTML, hexadecimal and Base64; not if shorter than four characters, and
+ * not when a script makes them unrecognisable on purpose.
  */
 
 // biome-ignore-all lint/suspicious/noExplicitAny: rows and answers have the shape that a table or a partner gives them
@@ -127,7 +132,7 @@ type Row = Record<string, any>
 
 /**
  * `undefined` is sent as NULL, a Date as its local `YYYY-MM-DD HH:mm:ss`, `true` and `false` as 1 and 0, an object as its
- * JSON text. NaN and Infinity are refused (`ARGUMENT_INVALID`).
+ * JSON text. NaN, Infinity and invalid Dates are refused (`ARGUMENT_INVALID`), as are more than 65 535 in one statement.
  */
 type Param = string | number | bigint | boolean | object | null | undefined
 
@@ -167,7 +172,7 @@ declare const db: {
   /** How many rows were deleted. */
   delete(sql: string, ...params: Param[] | [Param[]]): number
   /**
-   * Runs one statement once for each row of parameters, and gives the rows affected in all.
+   * Runs one statement once for each row of parameters (100 000 at most), and gives the rows affected in all.
    *
    * ```js
    * db.batch('UPDATE eb_store_order SET status = ? WHERE order_id = ?', [[1, 'A1'], [1, 'A2']])
@@ -221,9 +226,10 @@ interface HttpOptions {
   /** false: a status of 400 and more is an answer like any other. Default true: it throws HttpError. */
   throwOnError?: boolean
   /**
-   * What to do when the server takes no more calls now (its limits are in `config/targets.json`). `queue`: this run is
-   * put off until there is room, which costs it no attempt. `throw`: HttpError `HTTP_FULL` with `retryAfterMs`; uncaught,
-   * it puts the run off as well. Default: as the server's `full` says there.
+   * What to do when the server takes no more calls now: its limits in `config/targets.json` are reached, or it has failed
+   * so often in a row that it is left alone for a while. `queue`: this run is put off until there is room, which costs
+   * it no attempt. `throw`: HttpError `HTTP_FULL` with `retryAfterMs`; a run that then fails, by throwing or in its own
+   * words, is put off as well. Default: as the server's `full` says there; for any other server `throw`.
    */
   whenFull?: 'queue' | 'throw'
 }
@@ -305,7 +311,8 @@ declare const mq: {
 
 /**
  * Lines that are kept with the run and shown beside it. Each `{}` takes the next argument; objects are printed as JSON; an
- * Error at the end prints its stack. Values of secret env keys are masked.
+ * Error at the end prints its stack; what cannot be printed is `[unserialisable]`. A line is cut after 8 192 characters.
+ * Control characters, and those that change the direction of text, are kept spelled out, as `\u001b`.
  *
  * ```js
  * log.info('order {} sent, answer {}', orderNo, answer)
@@ -398,6 +405,8 @@ interface HttpError extends HostError {
   readonly code: 'HTTP_ERROR' | 'HTTP_TIMEOUT' | 'HTTP_DENIED' | 'HTTP_FULL'
   /** With `HTTP_FULL`: when there will be room, in milliseconds from now. */
   readonly retryAfterMs?: number
+  /** With `HTTP_FULL`: whether the server is left alone because it has failed. */
+  readonly resting?: boolean
   /** Without an answer: the cause's own name, `ECONNREFUSED` for one. */
   readonly reason?: string
   /** None when the server could not be reached, or gave no valid answer. */

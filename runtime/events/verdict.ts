@@ -37,6 +37,16 @@ export function verdictOf(outcome: RunOutcome, doom: RuntimeError | null, script
   }
 }
 
+/** Failures that a script may come to because a host took no call. */
+const OWN_WORDS: ReadonlySet<ErrorCode> = new Set(['HOOK_THREW', 'HOOK_FAILED', 'HOOK_REJECTED', 'HOOK_EXITED'])
+
+/**
+ * A run that failed in the script's own words after a host had refused a call (HTTP_FULL) is put off until the host
+ * takes calls again, at no attempt's expense; one that got along without that host stands.
+ */
+export const putOff = (verdict: Verdict, refusal: RuntimeError | null): Verdict =>
+  refusal && !verdict.ok && OWN_WORDS.has(verdict.error.code) ? failed(refusal, { result: verdict.result }) : verdict
+
 const failed = (error: RuntimeError, more: { result?: Json; stack?: string } = {}): Verdict => ({
   ok: false,
   error,

@@ -1,9 +1,10 @@
 import { asRuntimeError, type ErrorCode, RuntimeError } from '../errors.ts'
 import type { HostCall, Json, Limits } from '../model.ts'
 import type { createAnnouncer } from './announce.ts'
+import { parseArgs } from './call-args.ts'
 import type { DbHost } from './db.ts'
 import type { ScriptAnswer, ScriptRequest } from './http.ts'
-import type { Mask } from './mask.ts'
+import { type Mask, visible } from './mask.ts'
 import type { Param } from './shop.ts'
 
 export interface RunHostNeeds {
@@ -15,6 +16,8 @@ export interface RunHostNeeds {
   limits: Limits
   mask: Mask
   signal: AbortSignal
+  /** Throws when the run is not this node's any more. */
+  fence: () => void
 }
 
 /** One run's host: does what the script asks for, counts it and remembers it. */
@@ -25,6 +28,8 @@ export interface RunHostCalls {
   readonly calls: HostCall[]
   /** The failure that has decided this run already, whatever the script makes of it; null: none. */
   readonly doom: RuntimeError | null
+  /** The last refusal of a host that takes no calls now, which the script was told of; null: none. */
+  readonly refusal: RuntimeError | null
 }
 
 /** Failures that a script can't get over by catching them: a limit is passed, or its transaction is gone. */
@@ -37,7 +42,8 @@ const FATAL: ReadonlySet<ErrorCode> = new Set([
     'HTTP_DROPPED',
     'DB_CONFLICT',
     'DB_UNAVAILABLE',
-    'STORE_UNAVAILABLE'
+    'STORE_UNAVAILABLE',
+    'RUNNER_LOST'
   ] as const)
 ])
 
@@ -50,25 +56,42 @@ const MAX_SUMMARY = 2_000
 type Method = (...args: never[]) => Promise<unknown>
 
 /** Builds the host of one run from its parts. The methods' names are the whole of what a script can reach. */
-export function createRunHost({ db, http, announcer, library, limits, mask, signal }: RunHostNeeds): RunHostCalls {
+export function createRunHost({
+  db,
+  http,
+  announcer,
+  library,
+  limits,
+  mask,
+  signal,
+  fence
+}: RunHostNeeds): RunHostCalls {
   const calls: HostCall[] = []
   let doom: RuntimeError | null = null
+  let refusal: RuntimeError | null = null
   let dbCalls = 0
   let httpCalls = 0
   let busy = false
+
+  /** Savepoints that were given out, and may be given back once. */
+  const marks = new Set<number>()
+  const spend = (mark: number): number => {
+    if (marks.delete(mark)) return mark
+    throw new RuntimeError('ARGUMENT_INVALID', 'db.transaction: it has ended already.')
+  }
 
   const remember = async <T>(
     kind: HostCall['kind'],
     summary: string,
     work: (call: HostCall) => Promise<T>
   ): Promise<T> => {
-    const call: HostCall = { kind, summary: mask(shorten(summary)), at: Date.now(), durationMs: 0 }
+    const call: HostCall = { kind, summary: visible(shorten(mask(summary))), at: Date.now(), durationMs: 0 }
     calls.push(call)
     const begun = performance.now()
     try {
       return await work(call)
     } catch (error) {
-      call.error = mask(asRuntimeError(error).message)
+      call.error = visible(shorten(mask(asRuntimeError(error).message)))
       throw error
     } finally {
       call.durationMs = Math.round((performance.now() - begun) * 100) / 100
@@ -108,17 +131,26 @@ export function createRunHost({ db, http, announcer, library, limits, mask, sign
         () => db.batch(sql, rows),
         affected => affected
       ),
-    'db.begin': () => database('SAVEPOINT', db.begin, () => undefined),
+    'db.begin': () =>
+      database(
+        'SAVEPOINT',
+        async () => {
+          const mark = await db.begin()
+          marks.add(mark)
+          return mark
+        },
+        () => undefined
+      ),
     'db.keep': (mark: number) =>
       database(
         'RELEASE SAVEPOINT',
-        () => db.keep(mark),
+        () => db.keep(spend(mark)),
         () => undefined
       ),
     'db.undo': (mark: number) =>
       database(
         'ROLLBACK TO SAVEPOINT',
-        () => db.undo(mark),
+        () => db.undo(spend(mark)),
         () => undefined
       ),
     'http.send': (request: ScriptRequest) => {
@@ -145,14 +177,15 @@ export function createRunHost({ db, http, announcer, library, limits, mask, sign
     }
   }
 
-  async function perform(method: string, args: string): Promise<unknown> {
+  async function perform(method: string, json: string): Promise<unknown> {
     if (doom) throw doom
     if (signal.aborted) throw new RuntimeError('HOOK_TIMEOUT', 'The run is over.')
-    const known = Object.hasOwn(methods, method) ? methods[method] : undefined
-    if (!known || busy) throw new RuntimeError('ARGUMENT_INVALID', `The host has no call ${method} now.`)
+    fence()
+    const args = parseArgs(method, json)
+    if (busy) throw new RuntimeError('ARGUMENT_INVALID', `${method}: the run's last call is not answered yet.`)
     busy = true
     try {
-      return await known(...(JSON.parse(args) as never[]))
+      return await methods[method]?.(...(args as never[]))
     } finally {
       busy = false
     }
@@ -163,13 +196,19 @@ export function createRunHost({ db, http, announcer, library, limits, mask, sign
     get doom() {
       return doom
     },
+    get refusal() {
+      return refusal
+    },
     async call(method, args) {
       try {
         return JSON.stringify({ value: (await perform(method, args)) ?? null })
       } catch (thrown) {
         const error = asRuntimeError(thrown)
         if (FATAL.has(error.code)) doom ??= error
-        const { code, message, data } = error
+        if (error.code === 'HTTP_FULL') refusal = error
+        const { code, data } = error
+        // What went wrong within us is in the run's record, and nothing that a script could make use of.
+        const message = code === 'INTERNAL' ? `${method} failed within the runtime.` : error.message
         return JSON.stringify({ error: { code, name: classOf(code), message, data } })
       }
     }

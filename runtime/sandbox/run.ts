@@ -23,7 +23,6 @@ export interface RunHost {
 export interface RunReport {
   /** RunEnd as JSON: text that came out of the realm is passed on, not parsed. */
   end: string
-  cpuMs: number
   logsCut: number
 }
 
@@ -31,41 +30,58 @@ export interface RunReport {
 export interface RunHandle {
   /** `broken` (V8's reason): the isolate can't be stopped, and the process must end. */
   done: Promise<RunReport | { broken: string }>
+  /**
+   * How long it has executed so far, in milliseconds of the clock: what it waited for the host is not counted, what
+   * this process computed for it is.
+   */
+  executedMs: () => number
   /** Ends it by disposing of its isolate. What V8 can't end that way, the main process ends by a signal. */
-  stop: () => void
+  stop: (why: 'stopped' | 'cpu') => void
 }
 
 /**
- * Runs a script in a fresh realm of a warm isolate of its own hook. Never rejects. CPU and memory end it here; the wall
- * clock is the main process's. The isolate is kept only if the run ended by itself.
+ * Runs a script in a fresh realm of a warm isolate of its own hook. Never rejects. Memory ends it here; time is its
+ * caller's to watch. The isolate is kept only if the run ended by itself.
  */
 export function startRun(isolates: Isolates, run: Run, host: RunHost): RunHandle {
   let current: HookIsolate | null = null
-  let stopped = false
-  const stop = () => {
-    stopped = true
+  let stopped: 'stopped' | 'cpu' | null = null
+  let before = 0n
+  let inIsolateMs = 0
+  let computedMs = 0
+  const executedMs = () => {
+    if (current && !current.isolate.isDisposed) inIsolateMs = Number(current.isolate.cpuTime - before) / 1e6
+    return inIsolateMs + computedMs
+  }
+  const compute: typeof digest = (operation, args) => {
+    const begun = performance.now()
+    const answer = digest(operation, args)
+    computedMs += performance.now() - begun
+    return answer
+  }
+  const stop = (why: 'stopped' | 'cpu') => {
+    stopped ??= why
     if (current && !current.isolate.isDisposed) current.isolate.dispose()
   }
   const done = (async () => {
     const used = await isolates.take(run.pool, run.limits.memoryMb)
+    if (!used.isolate.isDisposed) before = used.isolate.cpuTime
     current = used
-    if (stopped) stop()
-    const cpuBefore = used.isolate.isDisposed ? 0n : used.isolate.cpuTime
+    if (stopped) stop(stopped)
     const report = await Promise.race([
-      inRealm(used, run, host).catch(error => ({ end: endOf(error, used, stopped), logsCut: 0 })),
+      inRealm(used, run, host, compute).catch(error => ({
+        end: JSON.stringify(reasonOf(error, stopped, used.isolate.isDisposed)),
+        logsCut: 0
+      })),
       used.broken.then(broken => ({ broken }))
     ])
     if ('broken' in report) return report
-    const { isDisposed } = used.isolate
-    const cpuMs = isDisposed ? run.limits.cpuMs : Number(used.isolate.cpuTime - cpuBefore) / 1e6
-    if (!isDisposed) {
-      if ('clean' in report) isolates.keep(run.pool, run.limits.memoryMb, used)
-      else used.isolate.dispose()
-    }
-    current = null
-    return { end: report.end, logsCut: report.logsCut, cpuMs: Math.round(cpuMs * 1000) / 1000 }
+    executedMs()
+    if ('clean' in report) isolates.keep(run.pool, run.limits.memoryMb, used)
+    else if (!used.isolate.isDisposed) used.isolate.dispose()
+    return { end: report.end, logsCut: report.logsCut }
   })()
-  return { done, stop }
+  return { done, executedMs, stop }
 }
 
 /** What the facade's installation gives back. */
@@ -75,10 +91,11 @@ interface Realm {
   logsCut: () => number
 }
 
-async function inRealm({ isolate, facade }: HookIsolate, run: Run, host: RunHost) {
+async function inRealm({ isolate, facade }: HookIsolate, run: Run, host: RunHost, compute: typeof digest) {
   const context = await isolate.createContext()
   const install = await facade.run(context, { reference: true })
   const { logLines, logBytes, resultBytes } = run.limits
+  const log = boundedLog(host.log, run.limits)
   const realm = (await install.apply(
     undefined,
     [
@@ -88,8 +105,8 @@ async function inRealm({ isolate, facade }: HookIsolate, run: Run, host: RunHost
         await new Promise(setImmediate)
         return host.call(method, args)
       }),
-      new ivm.Callback((level: LogLevel, message: string) => host.log(level, message), { ignored: true }),
-      new ivm.Callback((operation: string, args: string) => digest(operation, args)),
+      new ivm.Callback(log.write, { ignored: true }),
+      new ivm.Callback(compute),
       new ivm.ExternalCopy({ logLines, logBytes, resultBytes }).copyInto({ release: true })
     ],
     { result: { reference: true } }
@@ -97,26 +114,55 @@ async function inRealm({ isolate, facade }: HookIsolate, run: Run, host: RunHost
   const start = realm.getSync('start', { reference: true })
   const collect = realm.getSync('collect', { reference: true })
   const logsCut = realm.getSync('logsCut', { reference: true })
-  await start.apply(undefined, [run.script, run.input], { timeout: run.limits.cpuMs })
-  const end = await collect.apply(undefined, [])
+  await start.apply(undefined, [run.script, run.input])
+  const end = boundedEnd(await collect.apply(undefined, []), resultBytes)
   const cut = await logsCut.apply(undefined, [])
   context.release()
-  return end === PENDING ? { end, logsCut: cut } : { end, logsCut: cut, clean: true }
+  const report = { end, logsCut: cut + log.cut() }
+  return end === PENDING ? report : { ...report, clean: true }
 }
 
 /** What the facade answers when the script's promise is not settled although nothing is left that could settle it. */
 const PENDING = JSON.stringify({ end: 'pending' } satisfies RunEnd)
 
-function endOf(error: unknown, { isolate }: HookIsolate, stopped: boolean): string {
-  return JSON.stringify(reasonOf(error as Error, isolate.isDisposed, stopped))
+/** The realm counts characters; bytes are counted here, where no script is. */
+function boundedLog(write: RunHost['log'], { logLines, logBytes }: RunnerLimits) {
+  let lines = 0
+  let bytes = 0
+  let cut = 0
+  return {
+    cut: () => cut,
+    write(level: LogLevel, message: string) {
+      if (lines >= logLines || bytes >= logBytes) cut++
+      else {
+        lines++
+        bytes += Buffer.byteLength(message)
+        write(level, message)
+      }
+    }
+  }
 }
 
-function reasonOf(error: Error, disposed: boolean, stopped: boolean): RunEnd {
-  const message = String(error?.message)
-  if (stopped) return { end: 'stopped' }
-  if (/memory limit|Array buffer allocation failed/i.test(message)) return { end: 'memory' }
-  if (/timed out/i.test(message)) return { end: 'cpu' }
+/** Room for what is around a result: its envelope, an answer's headers. */
+const AROUND = 4096
+/** How the facade begins the end of a run that threw: an error is cut to a length of its own. */
+const THREW = '{"end":"threw"'
+
+function boundedEnd(end: string, resultBytes: number): string {
+  const bytes = Buffer.byteLength(end)
+  if (bytes <= resultBytes + AROUND || end.startsWith(THREW)) return end
+  return JSON.stringify({ end: 'oversized', bytes } satisfies RunEnd)
+}
+
+/** Characters of an error's text. */
+const MAX_TEXT = 8000
+
+/** Why a run was broken off: what we know comes before what the error says, which may be the script's own words. */
+function reasonOf(error: unknown, stopped: 'stopped' | 'cpu' | null, disposed: boolean): RunEnd {
+  if (stopped) return { end: stopped }
   if (disposed) return { end: 'memory' }
+  const { name = 'Error', message = error, stack = '' } = Object(error)
   // A promise that nobody awaited was rejected.
-  return { end: 'threw', error: { name: String(error?.name), message, code: '', stack: String(error?.stack) } }
+  const text = (value: unknown) => String(value).slice(0, MAX_TEXT)
+  return { end: 'threw', error: { name: text(name), message: text(message), code: '', stack: text(stack) } }
 }
