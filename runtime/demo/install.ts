@@ -35,7 +35,7 @@ export async function installDemoEnv(env: EnvStore, { url, token }: DemoPartners
   for (const { address, value, key } of targets) {
     const there = await env.get(null, address)
     if (there && !there.value?.includes('/demo/')) continue
-    await env.put(null, address, value, false)
-    if (key) await env.put(null, key, token, true)
+    await env.put(null, address, { value, secret: false })
+    if (key) await env.put(null, key, { value: token, secret: true })
   }
 }

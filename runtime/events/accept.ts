@@ -4,8 +4,9 @@ import { asRuntimeError, RuntimeError } from '../errors.ts'
 import type { ShopDatabase } from '../host/shop.ts'
 import { parseStatement } from '../host/sql/statement.ts'
 import type { EventSource, HookEvent, Json, MerId } from '../model.ts'
-import { type Database, guarded, isDuplicate, type Transaction, transact } from '../store/database.ts'
+import { type Also, type Database, guarded, isDuplicate, type Transaction, transact } from '../store/database.ts'
 import { insertEvents, knownEvents } from '../store/events.ts'
+import { queueBehind } from '../store/lane-order.ts'
 import { insertExecutions, laneOf, newExecution } from '../store/queue.ts'
 import { merIdOf } from '../store/row.ts'
 import type { Registry } from './registry.ts'
@@ -33,10 +34,10 @@ export interface Accepted {
 }
 
 /**
- * The one door for events, whichever way they come. Resolves when the events and their executions are committed.
- * Throws STORE_UNAVAILABLE, EVENT_INVALID.
+ * The one door for events, whichever way they come. Resolves when the events and their executions are committed, with
+ * what is `also` to be written, unless there are no events. Throws STORE_UNAVAILABLE, EVENT_INVALID.
  */
-export type Accept = (events: IncomingEvent[], source: EventSource) => Promise<Accepted[]>
+export type Accept = (events: IncomingEvent[], source: EventSource, also?: Also<Accepted[]>) => Promise<Accepted[]>
 
 export interface AcceptNeeds {
   db: Database
@@ -47,10 +48,13 @@ export interface AcceptNeeds {
   onAccepted: () => void
   /** Told how many came, and how many of them were known. */
   onCounted: (source: EventSource, events: number, duplicates: number) => void
+  /** How much may wait for the database, in characters; default: 64 million. */
+  maxWaiting?: number
 }
 
 interface Waiting {
   events: HookEvent[]
+  also: Also<Accepted[]> | undefined
   resolve: (accepted: Accepted[]) => void
   reject: (error: unknown) => void
 }
@@ -58,14 +62,18 @@ interface Waiting {
 /** Events in one transaction: enough to share a disk flush among many senders. */
 const MAX_BATCH = 500
 const MAX_RACES = 5
+/** Characters of events that may wait for the database; what comes beyond is refused, to be sent again. */
+const MAX_WAITING = 64 * 1024 * 1024
 
 /**
  * Accepts events in batches: whatever arrives while a transaction is being written goes into the next one, so that the
  * rate is not bound by the disk's flushes. One event's transaction holds the event and all its executions.
  */
-export function createAccept({ db, registry, merchantOf, onAccepted, onCounted }: AcceptNeeds): Accept {
+export function createAccept(needs: AcceptNeeds): Accept {
+  const { db, registry, merchantOf, onAccepted, onCounted, maxWaiting = MAX_WAITING } = needs
   const waiting: Waiting[] = []
   let writing = false
+  let held = 0
 
   async function write(): Promise<void> {
     if (writing) return
@@ -73,7 +81,10 @@ export function createAccept({ db, registry, merchantOf, onAccepted, onCounted }
     while (waiting.length > 0) {
       const batch = takeBatch(waiting)
       try {
-        const accepted = await acceptAll(batch.flatMap(({ events }) => events))
+        const accepted = await acceptAll(
+          batch.flatMap(({ events }) => events),
+          batch[0]?.also
+        )
         let from = 0
         for (const { events, resolve } of batch) {
           resolve(accepted.slice(from, from + events.length))
@@ -87,7 +98,7 @@ export function createAccept({ db, registry, merchantOf, onAccepted, onCounted }
     writing = false
   }
 
-  async function acceptAll(events: HookEvent[]): Promise<Accepted[]> {
+  async function acceptAll(events: HookEvent[], also?: Also<Accepted[]>): Promise<Accepted[]> {
     const { hooks } = await registry.current()
     const insert = async (trx: Transaction): Promise<Accepted[]> => {
       const known = await knownEvents(
@@ -95,19 +106,23 @@ export function createAccept({ db, registry, merchantOf, onAccepted, onCounted }
         events.map(event => event.id)
       )
       const now = Date.now()
-      const accepted: Accepted[] = []
       const fresh: HookEvent[] = []
-      const executions: Parameters<typeof insertExecutions>[1] = []
-      for (const event of events) {
+      const outcomes = events.map(event => {
         const duplicate = known.has(event.id)
         known.add(event.id)
-        const caused = duplicate ? [] : route(hooks, event).map(({ hook }) => ({ hook, ...toQueue(event, hook, now) }))
         if (!duplicate) fresh.push(event)
-        executions.push(...caused)
-        accepted.push({ id: event.id, duplicate, executions: caused.map(({ execution }) => execution.id) })
-      }
+        const caused = duplicate ? [] : route(hooks, event).map(({ hook }) => toQueue(event, hook, now))
+        return { id: event.id, duplicate, caused }
+      })
+      const executions = outcomes.flatMap(({ caused }) => caused)
+      await queueBehind(trx, executions)
+      const accepted = outcomes.map(({ id, duplicate, caused }) => ({
+        ...{ id, duplicate },
+        executions: caused.map(({ execution }) => execution.id)
+      }))
       await insertEvents(trx, fresh, now)
       await insertExecutions(trx, executions)
+      await also?.(trx, accepted)
       return accepted
     }
     return insertOnce(db, insert)
@@ -126,33 +141,56 @@ export function createAccept({ db, registry, merchantOf, onAccepted, onCounted }
   }
 
   const { accept } = guarded({
-    async accept(incoming: IncomingEvent[], source: EventSource): Promise<Accepted[]> {
+    async accept(
+      incoming: IncomingEvent[],
+      source: EventSource,
+      also: Also<Accepted[]> | undefined
+    ): Promise<Accepted[]> {
       if (incoming.length === 0) return []
-      const events = await withMerchants(incoming.map(event => complete(event, source)))
-      return new Promise((resolve, reject) => {
-        waiting.push({ events, resolve, reject })
-        setImmediate(() => void write())
-      })
+      const size = incoming.reduce((sum, event) => sum + sizeOf(event), 0)
+      if (held > 0 && held + size > maxWaiting) throw crowded()
+      held += size
+      try {
+        const events = await withMerchants(incoming.map(event => complete(event, source)))
+        return await new Promise((resolve, reject) => {
+          waiting.push({ events, also, resolve, reject })
+          setImmediate(() => void write())
+        })
+      } finally {
+        held -= size
+      }
     }
   })
-  return async (events, source) => {
-    const accepted = await accept(events, source)
+  return async (events, source, also) => {
+    const accepted = await accept(events, source, also)
     onCounted(source, accepted.length, accepted.filter(({ duplicate }) => duplicate).length)
     return accepted
   }
 }
+
+/** What an event holds of this process's memory while it waits, roughly; in characters. */
+const sizeOf = ({ payload, data }: IncomingEvent): number =>
+  500 + (typeof payload === 'string' ? payload.length : JSON.stringify([payload, data]).length)
+
+const crowded = (): RuntimeError =>
+  new RuntimeError('STORE_UNAVAILABLE', 'More events wait for the database than fit into memory; send them again.', {
+    retryAfterMs: 2_000
+  })
 
 const toQueue = (event: HookEvent, hook: { id: string; path: string }, now: number) => ({
   execution: newExecution(event, hook, now),
   lane: laneOf(hook.id, event.key)
 })
 
+/** Who has something else to write is alone: should that fail, it fails nobody else's events. */
 function takeBatch(waiting: Waiting[]): Waiting[] {
   const batch: Waiting[] = []
   for (let size = 0; waiting[0] && (size === 0 || size + waiting[0].events.length <= MAX_BATCH); ) {
+    if (batch.length > 0 && waiting[0].also) break
     const next = waiting.shift() as Waiting
     size += next.events.length
     batch.push(next)
+    if (next.also) break
   }
   return batch
 }

@@ -4,6 +4,7 @@ import type { Limits, RetryPolicy } from '../model.ts'
 import type { Fleet } from '../runner/fleet.ts'
 import type { Claim, Queue, Settlement } from '../store/queue.ts'
 import type { RunAttempt } from './attempt.ts'
+import { createPace } from './pace.ts'
 import type { Registry, Snapshot } from './registry.ts'
 import { buryOrphan, settlementOf } from './settle.ts'
 
@@ -38,20 +39,32 @@ export interface Dispatcher {
 const POLL_MS = 1_000
 const MAX_CLAIM = 200
 const OUTAGE_PAUSE_MS = 1_000
+/**
+ * How many times the places that are still free one hook may hold: alone 3/4 of all, two greedy ones 3/7 each, five
+ * 3/16. So there are always some left for a hook that comes new, however many others are slow.
+ */
+const SHARE_OF_FREE = 3
+/** Part of a lease for which it is surely ours: the clocks of nodes may differ by the rest. */
+const SURE_OF_LEASE = 0.8
 /** After runs were told to end, for them to do so and for what they came to to be written. */
 const LAST_WRITES_MS = 1_000
 
 /**
  * The loop between the executions table and the runners.
  *
- * D1 At most `fleet.free` executions are claimed at once, and of one hook at most its `concurrency`.
+ * D1 At most `fleet.free` executions are claimed at once, of one hook at most its `concurrency` and its share, and
+ *    those of a hook whose host is down at a slow pace.
  * D2 What is claimed is settled by this process, or its lease ends and another node claims it.
  * D3 An outcome that can't be written is kept and tried again until the database is back; meanwhile nothing is claimed.
+ * D4 A run whose lease may have ended does nothing more to the world, even before this process learns of its loss.
  */
 export function createDispatcher(needs: DispatcherNeeds): Dispatcher {
   const { queue, registry, fleet, logger } = needs
   const running = new Map<string, { hookId: string; promise: Promise<void> }>()
+  /** Until when each of them is surely ours, in milliseconds since the epoch. */
+  const heldUntil = new Map<string, number>()
   const outcomes: Settlement[] = []
+  const pace = createPace()
   const abort = new AbortController()
   let stopping = false
   let nudged = false
@@ -72,11 +85,12 @@ export function createDispatcher(needs: DispatcherNeeds): Dispatcher {
     while (nudged && !stopping) {
       nudged = false
       try {
-        const count = Math.min(fleet.free - waitingForRunner(), MAX_CLAIM)
-        if (count <= 0 || outcomes.length > MAX_CLAIM) return
+        const free = fleet.free - waitingForRunner()
+        if (free <= 0 || outcomes.length > MAX_CLAIM) return
         const hooks = await registry.current()
-        const { claims, more } = await queue.claim({ count, ...places(hooks) })
-        for (const claim of claims) begin(claim, hooks)
+        const asked = Date.now()
+        const { claims, more } = await queue.claim({ count: Math.min(free, MAX_CLAIM), ...places(hooks, free) })
+        for (const claim of claims) begin(claim, hooks, asked + SURE_OF_LEASE * needs.leaseMs)
         if (more) nudged = true
       } catch (error) {
         logger.error({ err: error }, 'Claiming executions failed; trying again')
@@ -89,22 +103,32 @@ export function createDispatcher(needs: DispatcherNeeds): Dispatcher {
   const waitingForRunner = () => Math.max(0, running.size - fleet.inFlight)
 
   /** Each hook's places among the runs at once. */
-  function places(hooks: Snapshot) {
+  function places(hooks: Snapshot, free: number) {
     const taken = new Map<string, number>()
     for (const { hookId } of running.values()) taken.set(hookId, (taken.get(hookId) ?? 0) + 1)
+    let left = free
     const limitOf = (id: string) => hooks.byId(id)?.hook.limits.concurrency ?? needs.limits.concurrency
-    const room = (id: string) => {
-      const count = taken.get(id) ?? 0
-      if (count < limitOf(id)) taken.set(id, count + 1)
-      return count < limitOf(id)
+    const isFull = (id: string) => {
+      const next = (taken.get(id) ?? 0) + 1
+      // The last place is for a hook that has none.
+      return next > limitOf(id) || (next > 1 && next > SHARE_OF_FREE * (left - 1)) || !pace.allows(id)
     }
-    return { room, fullHooks: [...taken].filter(([id, count]) => count >= limitOf(id)).map(([id]) => id) }
+    const room = (id: string) => {
+      if (isFull(id)) return false
+      taken.set(id, (taken.get(id) ?? 0) + 1)
+      left--
+      pace.started(id)
+      return true
+    }
+    return { room, fullHooks: [...new Set([...taken.keys(), ...pace.held])].filter(isFull) }
   }
 
-  function begin(claim: Claim, hooks: Snapshot): void {
+  function begin(claim: Claim, hooks: Snapshot, until: number): void {
     const { id, hookId } = claim.execution
+    heldUntil.set(id, until)
     const promise = perform(claim, hooks).finally(() => {
       running.delete(id)
+      heldUntil.delete(id)
       nudge()
     })
     running.set(id, { hookId, promise })
@@ -114,7 +138,9 @@ export function createDispatcher(needs: DispatcherNeeds): Dispatcher {
     const published = hooks.byId(claim.execution.hookId)
     if (!published) return record(buryOrphan(claim, Date.now()))
     const { event, execution } = claim
-    const report = await needs.runAttempt({ event, execution, published, hooks, signal: abort.signal })
+    const holds = () => Date.now() < (heldUntil.get(execution.id) ?? 0)
+    const report = await needs.runAttempt({ event, execution, published, hooks, signal: abort.signal, holds })
+    if (report.error?.data?.resting) pace.putOff(execution.hookId)
     const policy = { ...needs.retry, ...published.hook.retry }
     record(settlementOf(claim, report, policy, Date.now()))
   }
@@ -155,6 +181,10 @@ export function createDispatcher(needs: DispatcherNeeds): Dispatcher {
         await write([settlement])
       } catch (error) {
         const { attempt, execution } = settlement
+        if (asRuntimeError(error).code === 'STORE_UNAVAILABLE') {
+          outcomes.push(settlement)
+          continue
+        }
         logger.error(
           { err: error, execution: execution.id, attempt },
           'A run could not be recorded; here is what it was'
@@ -166,7 +196,9 @@ export function createDispatcher(needs: DispatcherNeeds): Dispatcher {
   async function keepLeases(): Promise<void> {
     try {
       const held = [...running.keys(), ...outcomes.map(({ claim }) => claim.execution.id)]
-      if (held.length > 0) await queue.renew(held)
+      const until = Date.now() + SURE_OF_LEASE * needs.leaseMs
+      const kept = held.length > 0 ? await queue.renew(held) : new Set<string>()
+      for (const id of held) if (running.has(id)) heldUntil.set(id, kept.has(id) ? until : 0)
       const reaped = await queue.reap()
       if (reaped > 0) logger.warn({ count: reaped }, 'Took back executions of a lost node')
       if (reaped > 0) nudge()

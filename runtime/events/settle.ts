@@ -1,9 +1,10 @@
 import type { ErrorCode, RuntimeError } from '../errors.ts'
-import { createMask } from '../host/mask.ts'
+import { NO_SECRETS } from '../host/mask.ts'
 import type { Execution, RetryPolicy } from '../model.ts'
 import type { Claim, Settlement } from '../store/queue.ts'
-import { type AttemptReport, type Blame, failureOf, hookGone } from './attempt.ts'
+import { hookGone } from './attempt.ts'
 import { nextStep } from './retry.ts'
+import { type AttemptReport, type Blame, failureOf } from './run-record.ts'
 
 /** How an execution stands after a run: pure, so that every rule of it can be tested. */
 export function settlementOf(claim: Claim, report: AttemptReport, policy: RetryPolicy, now: number): Settlement {
@@ -37,7 +38,7 @@ function crashesAfter(crashes: number, blame: Blame): number {
 
 /** A claim whose hook is gone ends as a dead letter: it can be replayed should the hook come back. */
 export function buryOrphan(claim: Claim, now: number): Settlement {
-  const error = failureOf(hookGone(claim.execution.hookPath), createMask([]))
+  const error = failureOf(hookGone(claim.execution.hookPath), NO_SECRETS)
   return { claim, attempt: null, execution: { ...finished(claim.execution, 'dead', now), error } }
 }
 

@@ -11,13 +11,30 @@ export type AllowEntry = { name: string; port: number | null } | { network: Netw
 export interface AddressGuard {
   /**
    * Whether a connection to `address` (an IP address as text), which `host` resolved to or is, may be made on `port`:
-   * public addresses always, all others only when an entry opens them. Anything that is no IP address is refused.
+   * a public address unless the port belongs to another service, anything else only when an entry opens it. What is
+   * no IP address is refused.
    */
   allows(host: string, port: number, address: string): boolean
 }
 
 /** The only block of IPv6 that is handed out for the public internet; ipaddr calls everything unknown "unicast". */
 const PUBLIC_IPV6 = ipaddr.IPv6.parseCIDR('2000::/3')
+
+/**
+ * Ports of services that are no web server, where an HTTP request could be read as something else: those that the
+ * Fetch standard blocks, and databases, queues and orchestrators.
+ */
+const SERVICE_PORTS = new Set([
+  ...[1, 7, 9, 11, 13, 15, 17, 19, 20, 21, 22, 23, 25, 37, 42, 43, 53, 69, 77, 79, 87, 95, 101, 102, 103, 104, 109],
+  ...[110, 111, 113, 115, 117, 119, 123, 135, 137, 139, 143, 161, 179, 389, 427, 445, 465, 512, 513, 514, 515, 526],
+  ...[530, 531, 532, 540, 548, 554, 556, 563, 587, 601, 636, 989, 990, 993, 995, 1719, 1720, 1723, 2049, 3659, 4045],
+  ...[4190, 5060, 5061, 6000, 6566, 6665, 6666, 6667, 6668, 6669, 6679, 6697, 10_080],
+  ...[873, 1433, 1521, 2181, 2375, 2376, 2379, 2380, 3306, 3389, 5432, 5671, 5672, 6379, 6380, 9042, 9092, 10_250],
+  ...[11_211, 27_017, 33_060]
+])
+
+/** Whether a port belongs to a service that does not speak HTTP. */
+export const isServicePort = (port: number): boolean => SERVICE_PORTS.has(port)
 
 /** Looks public, but is the cloud's own service for each machine (Azure: certificates, goal state). */
 const HIDDEN_METADATA = ipaddr.IPv4.parseCIDR('168.63.129.16/32')
@@ -41,7 +58,7 @@ export function createAddressGuard(allow: string[]): AddressGuard {
 
   // An opened NAT64 or mapped block must not open the private IPv4 networks behind it, so the inner address counts too.
   const reachable = (address: Address, port: number): boolean => {
-    if (!isPublic(address) && !opened(address, port)) return false
+    if ((!isPublic(address) || isServicePort(port)) && !opened(address, port)) return false
     const inner = embeddedIn(address)
     return inner === null || reachable(inner, port)
   }

@@ -5,7 +5,7 @@ import { pipeline, type Readable, type Transform } from 'node:stream'
 import { createBrotliDecompress, createGunzip, createInflate, createInflateRaw } from 'node:zlib'
 import { Agent, Pool } from 'undici'
 import { RuntimeError } from '../errors.ts'
-import type { AddressGuard } from './address-guard.ts'
+import { type AddressGuard, isServicePort } from './address-guard.ts'
 import { checkRequest, type Hop, labelOf, type OutgoingRequest, redirectOf } from './outgoing-request.ts'
 
 /** What a server answered. Header names are in lower case; the body is decompressed, the headers are as they came. */
@@ -21,6 +21,8 @@ export interface SendOptions {
   /** Counted after decompression. */
   maxReceivedBytes: number
   signal: AbortSignal
+  /** Looks at each request before it goes out, redirected ones too; what it throws ends the call. */
+  permit?: (hop: Hop) => void
 }
 
 /** The client behind `http` in scripts. */
@@ -42,13 +44,16 @@ interface Needs {
   guard: AddressGuard
   /** Default: the machine's own resolver, hosts file included. */
   resolve?: Resolve
+  /** How long a server may say nothing, before its answer and within it; default: a minute. */
+  silenceMs?: number
 }
 
 /** To one origin: as many runs may wait for one slow partner. config/targets.json is what spares a partner. */
 const MAX_CONNECTIONS = 1_024
 const MAX_REDIRECTS = 5
 const CONNECT_TIMEOUT_MS = 10_000
-const MAX_ANSWER_HEADER_BYTES = 32_768
+const MAX_ANSWER_HEADER_BYTES = 16_384
+const MAX_SILENCE_MS = 60_000
 
 /** More than an incompressible answer grows by, so that a stream that decodes to nothing ends as well. */
 const COMPRESSION_SLACK_BYTES = 65_536
@@ -63,10 +68,11 @@ class AddressRefused extends Error {}
  * guard has seen are the ones that the socket gets, so no second look-up can slip another one in. An open connection
  * stays with the address that was checked, whatever its name resolves to later; it is not checked again.
  */
-export function createHttpClient({ guard, resolve = resolveHere }: Needs): HttpClient {
-  const agent = poolsFor(guard, resolve)
+export function createHttpClient({ guard, resolve = resolveHere, silenceMs = MAX_SILENCE_MS }: Needs): HttpClient {
+  const agent = poolsFor(guard, resolve, silenceMs)
 
-  const exchange = async (hop: Hop, maxReceivedBytes: number, signal: AbortSignal): Promise<IncomingAnswer | Hop> => {
+  const exchange = async (hop: Hop, options: SendOptions, signal: AbortSignal): Promise<IncomingAnswer | Hop> => {
+    options.permit?.(hop)
     // Sockets do not look up an address that is written as one.
     const { address, port } = endpointOf(hop.url)
     if (isIP(address) !== 0 && !guard.allows(address, port, address)) throw new AddressRefused()
@@ -84,14 +90,18 @@ export function createHttpClient({ guard, resolve = resolveHere }: Needs): HttpC
       await answer.body.dump({ limit: 16_384, signal })
       return next
     }
-    return { status: answer.statusCode, headers, body: await readBody(answer.body, headers, maxReceivedBytes, hop) }
+    return {
+      status: answer.statusCode,
+      headers,
+      body: await readBody(answer.body, headers, options.maxReceivedBytes, hop)
+    }
   }
 
-  const follow = async (first: Hop, maxReceivedBytes: number, signal: AbortSignal): Promise<IncomingAnswer> => {
+  const follow = async (first: Hop, options: SendOptions, signal: AbortSignal): Promise<IncomingAnswer> => {
     let hop = first
     for (let redirects = 0; redirects <= MAX_REDIRECTS; redirects++) {
       signal.throwIfAborted()
-      const outcome = await exchange(hop, maxReceivedBytes, signal).catch(error => {
+      const outcome = await exchange(hop, options, signal).catch(error => {
         throw agent.destroyed ? shuttingDown(hop) : failureOf(hop, error)
       })
       if ('status' in outcome) return outcome
@@ -101,24 +111,24 @@ export function createHttpClient({ guard, resolve = resolveHere }: Needs): HttpC
   }
 
   return {
-    async send(request, { maxSentBytes, maxReceivedBytes, signal }) {
-      const hop = checkRequest(request, maxSentBytes)
-      return within(hop, request.timeoutMs, signal, stopped => follow(hop, maxReceivedBytes, stopped))
+    async send(request, options) {
+      const hop = checkRequest(request, options.maxSentBytes)
+      return within(hop, request.timeoutMs, options.signal, stopped => follow(hop, options, stopped))
     },
     close: () => agent.destroy()
   }
 }
 
-const poolsFor = (guard: AddressGuard, resolve: Resolve): Agent =>
+const poolsFor = (guard: AddressGuard, resolve: Resolve, silenceMs: number): Agent =>
   new Agent({
     factory: (origin, options) =>
       new Pool(origin, { ...options, connect: guardedConnect(new URL(origin), guard, resolve) }),
     connections: MAX_CONNECTIONS,
     allowH2: false,
     maxHeaderSize: MAX_ANSWER_HEADER_BYTES,
-    // The request's own timer covers everything, in `within`.
-    headersTimeout: 0,
-    bodyTimeout: 0,
+    // The request's own timer, in `within`, covers everything and is usually shorter.
+    headersTimeout: silenceMs,
+    bodyTimeout: silenceMs,
     keepAliveMaxTimeout: 30_000
   })
 
@@ -247,14 +257,18 @@ function failureOf(hop: Hop, error: unknown): RuntimeError {
   if (error instanceof RuntimeError) return error
   const label = labelOf(hop)
   if (error instanceof AddressRefused) {
-    const remedy = 'an operator can open it with SANDHOOK_HTTP_ALLOW'
-    return new RuntimeError('HTTP_DENIED', `${label}: its address is not on the public internet; ${remedy}`)
+    const { port } = endpointOf(hop.url)
+    const why = isServicePort(port) ? `port ${port} is not one for HTTP` : 'its address is not on the public internet'
+    return new RuntimeError('HTTP_DENIED', `${label}: ${why}; an operator can open it with SANDHOOK_HTTP_ALLOW`)
   }
   const { name, message, code = name } = error as Error & { code?: string }
   // Only the message: a parser's error also carries the bytes of the answer, which may hold secrets.
   const details = { cause: message, data: { reason: code } }
   if (code === 'UND_ERR_CONNECT_TIMEOUT' || code === 'ETIMEDOUT') {
     return new RuntimeError('HTTP_TIMEOUT', `${label}: no connection within ${CONNECT_TIMEOUT_MS} ms`, details)
+  }
+  if (code === 'UND_ERR_HEADERS_TIMEOUT' || code === 'UND_ERR_BODY_TIMEOUT') {
+    return new RuntimeError('HTTP_TIMEOUT', `${label}: the server was silent for too long`, details)
   }
   const why = FAILURES.find(([pattern]) => pattern.test(code))?.[1] ?? 'the request failed'
   return new RuntimeError('HTTP_ERROR', `${label}: ${why} (${code})`, details)

@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto'
-import { RuntimeError } from '../errors.ts'
+import { asRuntimeError, RuntimeError } from '../errors.ts'
 import type { Limits } from '../model.ts'
+import type { CallEnd, Caller } from './breakers.ts'
 import type { HttpClient, IncomingAnswer } from './http-client.ts'
-import type { OutgoingRequest } from './outgoing-request.ts'
+import { type Hop, type OutgoingRequest, urlOf } from './outgoing-request.ts'
 import type { Targets } from './targets.ts'
 
 /** A request as the facade hands it over. */
@@ -38,19 +39,26 @@ export interface Journal {
 export interface HttpNeeds {
   client: HttpClient
   limits: Limits
+  hook: Caller
   /** Idempotency keys are made of this and the call's number. */
   executionId: string
   journal: Journal
   targets: Targets
+  /** Refuses what must not leave (secret-hosts.ts). */
+  permit: (hop: Hop) => void
   signal: AbortSignal
 }
 
 const DEFAULT_TIMEOUT_MS = 10_000
 const SAFE = new Set(['GET', 'HEAD', 'OPTIONS'])
+/** A call that was broken off with its run after so long, in milliseconds, was waiting for a host that is too slow. */
+const SLOW_MS = 5_000
 
 /** `http` for one run: each call that can change something has a number, an idempotency key and a journal entry. */
-export function createHttpHost({ client, limits, executionId, journal, targets, signal }: HttpNeeds) {
+export function createHttpHost(needs: HttpNeeds) {
+  const { client, limits, hook, executionId, journal, targets, permit, signal } = needs
   let changing = 0
+  let out: Promise<unknown> = Promise.resolve()
 
   async function send(request: ScriptRequest): Promise<{ answer: ScriptAnswer; replayed: boolean }> {
     const outgoing = toOutgoing(request, limits)
@@ -66,26 +74,44 @@ export function createHttpHost({ client, limits, executionId, journal, targets, 
   }
 
   async function perform(outgoing: OutgoingRequest, request: ScriptRequest): Promise<ScriptAnswer> {
-    const options = { maxSentBytes: limits.httpSentBytes, maxReceivedBytes: limits.httpReceivedBytes, signal }
+    const options = { maxSentBytes: limits.httpSentBytes, maxReceivedBytes: limits.httpReceivedBytes, signal, permit }
+    const url = urlOf(outgoing)
     const { timeoutMs } = outgoing
-    const call = { url: new URL(outgoing.url), executionId, timeoutMs, whenFull: request.whenFull }
-    const leave = await targets.enter(call)
-    let ok = false
+    const leave = await targets.enter({ url, hook, executionId, timeoutMs, whenFull: request.whenFull })
+    const begun = performance.now()
+    let end: CallEnd = 'unsaid'
     try {
       const answer = await client.send(outgoing, options)
-      ok = answer.status < 500
-      return toScript(answer, outgoing, request)
+      end = answer.status < 500 ? 'well' : 'badly'
+      return toScript(answer, url.host, request)
+    } catch (error) {
+      end = endOf(asRuntimeError(error), performance.now() - begun)
+      throw error
     } finally {
-      await leave(ok)
+      await leave(end)
     }
   }
 
-  return { send }
+  return {
+    send(request: ScriptRequest) {
+      const sent = send(request)
+      out = sent.catch(() => {})
+      return sent
+    },
+    /** Resolves when the call that is out has its answer, kept in the journal, or has failed. */
+    idle: () => out
+  }
 }
 
-function toScript(answer: IncomingAnswer, outgoing: OutgoingRequest, request: ScriptRequest): ScriptAnswer {
+/** What a failed call says of its host: nothing when the request was refused here, or the run was broken off. */
+function endOf({ code, data, cause }: RuntimeError, afterMs: number): CallEnd {
+  if (code === 'HTTP_TIMEOUT' || (code === 'HTTP_ERROR' && data?.reason !== undefined)) return 'badly'
+  return code === 'HTTP_ERROR' && cause !== undefined && afterMs >= SLOW_MS ? 'badly' : 'unsaid'
+}
+
+function toScript(answer: IncomingAnswer, origin: string, request: ScriptRequest): ScriptAnswer {
   const { status, headers } = answer
-  return { status, headers, text: textOf(answer, request.responseType), origin: new URL(outgoing.url).host }
+  return { status, headers, text: textOf(answer, request.responseType), origin }
 }
 
 /** Checks what the facade promised: a script may have made the frame itself. */

@@ -38,6 +38,14 @@ const BODY_HEADERS = ['content-type', 'content-encoding', 'content-language', 'c
 /** How messages call a request: method and host, never the path, query, headers or body, which may hold secrets. */
 export const labelOf = (hop: { method: string; url: URL }): string => `${hop.method} ${hop.url.host}`
 
+/** A request's address. Throws ARGUMENT_INVALID. */
+export function urlOf({ method, url }: OutgoingRequest): URL {
+  const parsed = URL.parse(url)
+  if (parsed) return parsed
+  const remedy = 'write it whole, as in https://erp.example.com/orders'
+  throw new RuntimeError('ARGUMENT_INVALID', `http ${method.slice(0, 10)}: the address is no valid URL; ${remedy}`)
+}
+
 /**
  * Checks a script's request. Throws ARGUMENT_INVALID for what is malformed or too large for any server, HTTP_DENIED
  * for what scripts may not do, HOOK_HTTP_LIMIT for a body above `maxSentBytes`. Which hosts may be reached is not
@@ -47,11 +55,7 @@ export function checkRequest(request: OutgoingRequest, maxSentBytes: number): Ho
   const method = METHODS.find(known => known === request.method.toUpperCase())
   if (!method)
     throw new RuntimeError('HTTP_DENIED', `http: the method is not allowed; use one of ${METHODS.join(', ')}`)
-  const url = URL.parse(request.url)
-  if (!url) {
-    const remedy = 'write it whole, as in https://erp.example.com/orders'
-    throw new RuntimeError('ARGUMENT_INVALID', `http ${method}: the address is no valid URL; ${remedy}`)
-  }
+  const url = urlOf(request)
   checkUrl(method, url)
   const label = labelOf({ method, url })
   const headers = checkHeaders(label, request.headers)

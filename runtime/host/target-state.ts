@@ -1,3 +1,5 @@
+import type { CallEnd } from './breakers.ts'
+
 /** An outside system with limits of its own, as `config/targets.json` describes it. */
 export interface Target {
   /** Host name, with the port when it is not the scheme's own. */
@@ -90,15 +92,23 @@ export function admit(target: Target, before: TargetState, asking: Asking): Admi
   return { admit: false, until: free, broken: false, state: promise(target, state, who, free) }
 }
 
-/** What remains of a call when it is over; `ok`: the target did its part. */
-export function leave(target: Target, before: TargetState, call: string, ok: boolean, now: number): TargetState {
+/** What remains of a call when it is over. */
+export function leave(target: Target, before: TargetState, call: string, end: CallEnd, now: number): TargetState {
   const { [call]: _over, ...busy } = before.busy
-  const failures = ok ? 0 : before.failures + 1
-  const state = { ...before, busy, failures, openUntil: ok ? 0 : before.openUntil }
+  if (end === 'unsaid') return { ...before, busy }
+  if (end === 'well') return { ...before, busy, failures: 0, openUntil: 0 }
+  const state = { ...before, busy, failures: before.failures + 1 }
   return target.breaker && isBroken(target, state) ? { ...state, openUntil: now + target.breaker.openMs } : state
 }
 
-const isBroken = ({ breaker }: Target, { failures }: TargetState): boolean =>
+/** How a target stands, for people. */
+export function standing(target: Target, { failures, openUntil, promised }: TargetState, now: number) {
+  const open = openUntil > now
+  const state = open ? ('open' as const) : isBroken(target, { failures }) ? ('half-open' as const) : ('closed' as const)
+  return { state, failures, until: open ? openUntil : null, waiting: Object.keys(promised).length }
+}
+
+const isBroken = ({ breaker }: Target, { failures }: Pick<TargetState, 'failures'>): boolean =>
   breaker !== undefined && failures >= breaker.failures
 
 /** Leaves out what time has settled. */

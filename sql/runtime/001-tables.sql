@@ -75,6 +75,7 @@ CREATE TABLE IF NOT EXISTS sandhook_executions (
   duration_ms BIGINT NULL
 ) /*! ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin */;
 CREATE INDEX sandhook_executions_due ON sandhook_executions (due_at, id);
+CREATE INDEX sandhook_executions_hook_due ON sandhook_executions (hook_id, due_at, id);
 CREATE INDEX sandhook_executions_lane ON sandhook_executions (open_lane, id);
 CREATE INDEX sandhook_executions_lease ON sandhook_executions (lease_until);
 CREATE INDEX sandhook_executions_event ON sandhook_executions (event_id);
@@ -113,6 +114,7 @@ CREATE TABLE IF NOT EXISTS sandhook_env (
   name VARCHAR(128) NOT NULL,
   value MEDIUMTEXT NOT NULL,
   secret TINYINT NOT NULL,
+  hosts TEXT NULL,
   updated_at BIGINT NOT NULL,
   PRIMARY KEY (owner, name)
 ) /*! ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin */;

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { RuntimeError } from '../../runtime/errors.ts'
-import type { AttemptReport } from '../../runtime/events/attempt.ts'
+import type { AttemptReport } from '../../runtime/events/run-record.ts'
 import { buryOrphan, settlementOf } from '../../runtime/events/settle.ts'
 import type { Attempt, Execution } from '../../runtime/model.ts'
 import type { Claim } from '../../runtime/store/queue.ts'

@@ -30,6 +30,7 @@ describe.each(engines)('notices to a robot that takes twenty a minute, on $name'
       const { host } = new URL(robot.url)
       targets = createTargets({
         targets: [{ host, each: 'access_token', perMinute: 20, full: 'merge' }],
+        breaker: { failures: 10, openMs: 30_000 },
         store: createTargetStore(db),
         now: () => now
       })

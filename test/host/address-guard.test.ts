@@ -181,3 +181,27 @@ describe('allow entries', () => {
     expect(parseAllowEntry(' erp.internal:8443 ')).toEqual({ name: 'erp.internal', port: 8443 })
   })
 })
+
+describe('ports', () => {
+  const guard = createAddressGuard(['redis.internal', 'queue.internal:5672', '10.0.0.7', '8.8.4.4:22'])
+
+  test.each([22, 25, 3306, 5432, 6379, 11_211, 27_017])(
+    '%i belongs to another service, on public addresses too',
+    port => {
+      expect(guard.allows('shop.example', port, '8.8.8.8')).toBe(false)
+      expect(guard.allows('shop.example', port, '2606:4700:4700::1111')).toBe(false)
+    }
+  )
+
+  test.each([80, 443, 3000, 8000, 8080, 8443, 9000, 18_081, 65_535])('%i is open', port => {
+    expect(guard.allows('shop.example', port, '8.8.8.8')).toBe(true)
+  })
+
+  test('of other services are opened by an entry', () => {
+    expect(guard.allows('redis.internal', 6379, '10.1.1.1')).toBe(true)
+    expect(guard.allows('queue.internal', 5672, '10.1.1.1')).toBe(true)
+    expect(guard.allows('10.0.0.7', 3306, '10.0.0.7')).toBe(true)
+    expect(guard.allows('8.8.4.4', 22, '8.8.4.4')).toBe(true)
+    expect(guard.allows('8.8.4.4', 25, '8.8.4.4')).toBe(false)
+  })
+})

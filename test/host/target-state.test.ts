@@ -26,7 +26,7 @@ function door(target: Target) {
       return { ...admission, call }
     },
     end(call: string, ok: boolean, now: number) {
-      state = leave(target, state, call, ok, now)
+      state = leave(target, state, call, ok ? 'well' : 'badly', now)
     }
   }
 }

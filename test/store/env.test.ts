@@ -12,8 +12,15 @@ onEachEngine('env', store => {
 
   test('shows a plain value, and never a secret one', async () => {
     const env = open()
-    expect(await env.put(null, 'URL', 'http://erp/', false)).toMatchObject({ key: 'URL', value: 'http://erp/' })
-    expect(await env.put(7, 'TOKEN', 's3cret-value', true)).toMatchObject({ value: null, secret: true, merId: 7 })
+    expect(await env.put(null, 'URL', { value: 'http://erp/', secret: false })).toMatchObject({
+      key: 'URL',
+      value: 'http://erp/'
+    })
+    expect(await env.put(7, 'TOKEN', { value: 's3cret-value', secret: true })).toMatchObject({
+      value: null,
+      secret: true,
+      merId: 7
+    })
     expect(await env.get(null, 'URL')).toMatchObject({ value: 'http://erp/', secret: false, merId: null })
     expect(await env.get(7, 'TOKEN')).toMatchObject({ value: null, secret: true })
     expect(await env.get(null, 'TOKEN')).toBeNull()
@@ -24,42 +31,61 @@ onEachEngine('env', store => {
   test('keeps a secret encrypted, and never twice the same', async () => {
     const env = open()
     const stored = async () => (await store.db('sandhook_env').where({ name: 'TOKEN' }).first()) as { value: string }
-    await env.put(null, 'TOKEN', 's3cret-value', true)
+    await env.put(null, 'TOKEN', { value: 's3cret-value', secret: true })
     const first = await stored()
     expect(Object.values(first).join()).not.toContain('s3cret-value')
     expect(Buffer.from(first.value, 'base64').toString('latin1')).not.toContain('s3cret')
-    await env.put(null, 'TOKEN', 's3cret-value', true)
+    await env.put(null, 'TOKEN', { value: 's3cret-value', secret: true })
     expect((await stored()).value).not.toBe(first.value)
     expect((await env.granted(null, null, uuid())).values).toEqual({ TOKEN: 's3cret-value' })
   })
 
   test('says which secret another key sealed, and what to do', async () => {
-    await open().put(null, 'TOKEN', 's3cret-value', true)
-    await open().put(null, 'URL', 'http://erp/', false)
+    await open().put(null, 'TOKEN', { value: 's3cret-value', secret: true })
+    await open().put(null, 'URL', { value: 'http://erp/', secret: false })
     const other = open(randomBytes(32))
     const failure = {
       code: 'INTERNAL',
       message: expect.stringMatching(/TOKEN.*SANDHOOK_SECRET_KEY.*store the value again/)
     }
     await expect(other.granted(null, null, uuid())).rejects.toMatchObject(failure)
-    expect(await other.granted(null, ['URL'], uuid())).toEqual({ values: { URL: 'http://erp/' }, secrets: [] })
-    await other.put(null, 'TOKEN', 'new', true)
+    expect(await other.granted(null, ['URL'], uuid())).toEqual({
+      values: { URL: 'http://erp/' },
+      secrets: [],
+      bound: []
+    })
+    await other.put(null, 'TOKEN', { value: 'new', secret: true })
     expect((await other.granted(null, null, uuid())).values).toMatchObject({ TOKEN: 'new' })
+  })
+
+  test('binds a value to hosts until it is told otherwise', async () => {
+    const env = open()
+    const bound = async () => (await env.granted(null, null, uuid())).bound
+    expect(await env.put(null, 'KEY', { value: 'one', secret: true })).toMatchObject({ hosts: null })
+    expect(await bound()).toEqual([])
+    const hosts = ['erp.example.com', 'erp.example.com:8443']
+    expect(await env.put(null, 'KEY', { value: 'two', hosts })).toMatchObject({ secret: true, hosts })
+    await env.put(null, 'KEY', { value: 'three' })
+    expect(await bound()).toEqual([{ key: 'KEY', value: 'three', hosts }])
+    await env.put(null, 'KEY', { value: 'four', hosts: [] })
+    expect(await bound()).toEqual([{ key: 'KEY', value: 'four', hosts: [] }])
+    await env.put(null, 'KEY', { value: 'five', hosts: null })
+    expect(await bound()).toEqual([])
   })
 
   test('replaces a value, and its being secret', async () => {
     const env = open()
-    await env.put(null, 'A', 'one', false)
-    await env.put(null, 'A', 'two', true)
-    expect(await env.granted(null, null, uuid())).toEqual({ values: { A: 'two' }, secrets: ['two'] })
-    await env.put(null, 'A', 'three', false)
-    expect(await env.granted(null, null, uuid())).toEqual({ values: { A: 'three' }, secrets: [] })
+    await env.put(null, 'A', { value: 'one', secret: false })
+    await env.put(null, 'A', { value: 'two', secret: true })
+    expect(await env.granted(null, null, uuid())).toEqual({ values: { A: 'two' }, secrets: ['two'], bound: [] })
+    await env.put(null, 'A', { value: 'three', secret: false })
+    expect(await env.granted(null, null, uuid())).toEqual({ values: { A: 'three' }, secrets: [], bound: [] })
   })
 
   test('removes a value of this owner only', async () => {
     const env = open()
-    await env.put(null, 'A', 'platform', false)
-    await env.put(7, 'A', 'merchant', false)
+    await env.put(null, 'A', { value: 'platform', secret: false })
+    await env.put(7, 'A', { value: 'merchant', secret: false })
     await env.remove(7, 'A')
     expect(await env.get(null, 'A')).toMatchObject({ value: 'platform' })
     await expect(env.remove(7, 'A')).rejects.toMatchObject({ code: 'NOT_FOUND', message: expect.stringContaining('A') })
@@ -75,10 +101,10 @@ onEachEngine('env', store => {
       ["a merchant's hook nothing of another merchant", 8, ['M', 'BOTH'], { BOTH: 'p' }]
     ])('%s', async (_, merId, grants, expected) => {
       const env = open()
-      await env.put(null, 'P', 'p', true)
-      await env.put(null, 'BOTH', 'p', false)
-      await env.put(7, 'M', 'm', true)
-      await env.put(7, 'BOTH', 'm', false)
+      await env.put(null, 'P', { value: 'p', secret: true })
+      await env.put(null, 'BOTH', { value: 'p', secret: false })
+      await env.put(7, 'M', { value: 'm', secret: true })
+      await env.put(7, 'BOTH', { value: 'm', secret: false })
       const granted = await env.granted(merId, grants, uuid())
       expect(granted.values).toEqual(expected)
       const secret = Object.entries(expected).filter(([name]) => name === 'P' || name === 'M')
@@ -88,7 +114,8 @@ onEachEngine('env', store => {
 
   test('is listed by key and owner, each once, and for some owners only', async () => {
     const env = open()
-    for (const key of ['B', 'A', 'C']) for (const merId of [null, 7, 'm-8']) await env.put(merId, key, 'x', false)
+    for (const key of ['B', 'A', 'C'])
+      for (const merId of [null, 7, 'm-8']) await env.put(merId, key, { value: 'x', secret: false })
     const order = (items: { key: string; merId: unknown }[]) => items.map(item => `${item.key}${item.merId ?? ''}`)
     for (const limit of [1, 2, 9])
       expect(order(await walk(page => env.list(undefined, page), limit))).toEqual([
@@ -107,8 +134,8 @@ onEachEngine('env', store => {
 
   test('keeps keys apart that differ in case', async () => {
     const env = open()
-    await env.put(null, 'key', 'small', false)
-    await env.put(null, 'KEY', 'large', false)
+    await env.put(null, 'key', { value: 'small', secret: false })
+    await env.put(null, 'KEY', { value: 'large', secret: false })
     expect((await env.granted(null, null, uuid())).values).toEqual({ key: 'small', KEY: 'large' })
   })
 })
