@@ -1,21 +1,24 @@
-import { asRuntimeError, RuntimeError } from '../errors.ts'
+import { asRuntimeError, RuntimeError, retryOf } from '../errors.ts'
 import { createAnnouncer } from '../host/announce.ts'
-import { createDbHost, type DbHost, type EffectMarker, findMarker } from '../host/db.ts'
-import { createHttpHost, type Journal, type ScriptAnswer } from '../host/http.ts'
+import { createDbHost, type EffectMarker, findMarker } from '../host/db.ts'
+import { createHttpHost } from '../host/http.ts'
 import type { HttpClient } from '../host/http-client.ts'
-import { createMask, type Mask, maskJson } from '../host/mask.ts'
-import { createRunHost, type RunHostCalls } from '../host/run-host.ts'
+import { createMasks, maskJson } from '../host/mask.ts'
+import { createRunHost } from '../host/run-host.ts'
+import { createSecretGuard } from '../host/secret-hosts.ts'
 import type { ShopDatabase } from '../host/shop.ts'
+import type { createAccess } from '../host/sql/access.ts'
 import type { Targets } from '../host/targets.ts'
-import type { Announcement, Attempt, Execution, Failure, HookEvent, Json, Limits, LogLine } from '../model.ts'
+import type { Announcement, Execution, HookEvent, Json, Limits } from '../model.ts'
 import type { Fleet } from '../runner/fleet.ts'
 import type { RunOutcome } from '../runner/runner.ts'
-import type { ScriptResponse } from '../sandbox/wire.ts'
 import type { EnvStore } from '../store/env.ts'
 import type { PublishedHook } from '../store/hooks.ts'
 import type { Queue } from '../store/queue.ts'
+import { openJournal } from './journal.ts'
 import type { Snapshot } from './registry.ts'
-import { type Verdict, verdictOf } from './verdict.ts'
+import { type AttemptReport, type Blame, type RunRecord, startRecord } from './run-record.ts'
+import { putOff, type Verdict, verdictOf } from './verdict.ts'
 
 /** One run to be made: an execution of an event by a hook as it is published now. */
 export interface AttemptRequest {
@@ -25,29 +28,19 @@ export interface AttemptRequest {
   published: PublishedHook
   hooks: Snapshot
   signal: AbortSignal
+  /** Whether the execution is surely still this node's; false: another one may have begun it anew. */
+  holds?: () => boolean
   /** For a call over HTTP: `payload.request`, and the globals `path`, `param`, `body`, `header`. */
   request?: { request: Json; globals: Record<string, Json> }
 }
 
-export interface AttemptReport {
-  /** What to remember of the run, secrets masked. */
-  attempt: Attempt
-  /** The failure; null: it went well. */
-  error: RuntimeError | null
-  /** What the script returned, unmasked: the answer to a call over HTTP. */
-  result: Json
-  response: ScriptResponse | undefined
-  /** Whether this run cost its runner: it may have, among others; or nobody else can have. */
-  blame: Blame
-}
-
-export type Blame = 'none' | 'suspected' | 'proven'
-
 export interface AttemptNeeds {
   fleet: Fleet
   shop: ShopDatabase
+  /** What an owner's scripts may ask the shop. */
+  access: ReturnType<typeof createAccess>
   http: HttpClient
-  targets: Targets
+  targets: Pick<Targets, 'enter'>
   env: Pick<EnvStore, 'granted'>
   journal: Pick<Queue, 'journal' | 'journaled'>
   limits: Limits
@@ -62,92 +55,151 @@ export type RunAttempt = (request: AttemptRequest) => Promise<AttemptReport>
  * the report. An execution whose effects an earlier run has committed is not run again: its marker tells the result.
  */
 export function createRunAttempt(needs: AttemptNeeds): RunAttempt {
-  const quarantined = new Set<string>()
+  const maskOf = createMasks()
 
   return async function runAttempt(request) {
     const run = startRecord(request)
     try {
-      const marker = request.execution.runs > 1 ? await findMarker(needs.shop, request.execution.id) : null
-      if (marker) {
-        await needs.announce(marker.announcements, request.event)
-        return run.alreadyDone(marker.result)
-      }
-      return await perform(needs, request, run, quarantined)
+      const done = await settledByMarker(needs, request, run)
+      if (done) return done
+      const report = await perform(needs, request, run, maskOf)
+      // A former run may have committed while this one went on, which then met its effects.
+      return (report.error && (await settledByMarker(needs, request, run))) || report
     } catch (thrown) {
       return run.report({ ok: false, error: asRuntimeError(thrown), result: null, keepWrites: 'no' })
     }
   }
 }
 
+/** What an earlier run has committed, told once more; null: none has. */
+async function settledByMarker(
+  needs: AttemptNeeds,
+  { execution, event }: AttemptRequest,
+  run: RunRecord
+): Promise<AttemptReport | null> {
+  const marker = execution.runs > 1 ? await findMarker(needs.shop, execution.id) : null
+  if (!marker) return null
+  await needs.announce(marker.announcements, event)
+  return run.alreadyDone(marker.result)
+}
+
 async function perform(
   needs: AttemptNeeds,
   request: AttemptRequest,
   run: RunRecord,
-  quarantined: Set<string>
+  maskOf: ReturnType<typeof createMasks>
 ): Promise<AttemptReport> {
-  const { execution, published, signal } = request
-  const { hook, version } = published
-  const limits = { ...needs.limits, ...hook.limits }
-  const env = await needs.env.granted(hook.merId, hook.env, request.hooks.revision)
-  run.mask = createMask(env.secrets)
-
-  const over = new AbortController()
-  const endOfRun = AbortSignal.any([over.signal, signal])
-  const db = createDbHost({ shop: needs.shop, limits, mode: hook.transaction, signal: endOfRun })
+  const parts = await compose(needs, request, run, maskOf)
   try {
-    const journal = await openJournal(needs.journal, execution)
-    const http = createHttpHost({
-      client: needs.http,
-      limits,
-      executionId: execution.id,
-      journal,
-      targets: needs.targets,
-      signal: endOfRun
-    })
-    const library = async (path: string) => textOf(request.hooks.library(path, hook.merId))
-    const announcer = createAnnouncer({ executionId: execution.id, merId: hook.merId, depth: request.event.depth })
-    const host = createRunHost({ db, http, announcer, library, limits, mask: run.mask, signal: endOfRun })
-    run.host = host
-
-    const alone = execution.crashes > 0 || quarantined.has(hook.id)
-    const outcome = await needs.fleet.run(
-      {
-        pool: `${hook.id}:${version.version}:${limits.memoryMb}`,
-        name: hook.path,
-        script: version.compiled ?? version.script,
-        limits,
-        input: { payload: payloadOf(request), env: env.values, globals: request.request?.globals ?? {} }
-      },
-      { call: host.call, log: run.log },
-      { alone, signal }
-    )
-    over.abort()
-    if (outcome.wedged) quarantined.add(hook.id)
-    run.outcome = outcome
-    run.blame = blameOf(outcome, alone)
-    const verdict = verdictOf(outcome, host.doom, version.script, limits)
-    const { announcements } = announcer
-    const result = maskJson(verdict.result, run.mask)
-    const ended = await endTransaction(db, verdict, { executionId: execution.id, result, announcements })
+    const verdict = await judge(needs, request, run, parts)
+    parts.hangUp()
+    const { announcements } = parts.announcer
+    const marker = { executionId: request.execution.id, result: maskJson(verdict.result, run.mask), announcements }
+    const ended = await endTransaction(parts, verdict, marker, request.execution.runs > 1)
     return run.report(ended.ok ? await tell(needs, announcements, request, ended) : ended)
   } finally {
-    over.abort()
+    parts.over()
+    parts.hangUp()
     // Ended already, unless something above has thrown: no transaction outlives its run.
-    await db.rollback()
+    await parts.db.rollback()
   }
 }
 
-function blameOf({ end, wedged }: RunOutcome, alone: boolean): Blame {
-  if (wedged) return 'proven'
-  if (end.end !== 'lost' || !end.suspect) return 'none'
-  return alone ? 'proven' : 'suspected'
+type Parts = Awaited<ReturnType<typeof compose>>
+
+/** The host of a run from its parts. `over` ends what the script may do, `hangUp` what goes on for it outside. */
+async function compose(
+  needs: AttemptNeeds,
+  request: AttemptRequest,
+  run: RunRecord,
+  maskOf: ReturnType<typeof createMasks>
+) {
+  const { shop, http: client, targets } = needs
+  const { execution, event, hooks, signal } = request
+  const { hook } = request.published
+  const limits = { ...needs.limits, ...hook.limits }
+  const env = await needs.env.granted(hook.merId, hook.env, hooks.revision)
+  run.mask = maskOf(env.secrets)
+  const fence = () => {
+    if (request.holds?.() === false) throw leaseLost()
+  }
+  const over = new AbortController()
+  const hangUp = new AbortController()
+  const endOfRun = AbortSignal.any([over.signal, signal])
+  const db = createDbHost({ shop, limits, mode: hook.transaction, read: needs.access(hook.merId), signal: endOfRun })
+  const journal = await openJournal(needs.journal, execution, fence)
+  const http = createHttpHost({
+    ...{ client, limits, journal, targets, executionId: execution.id, permit: createSecretGuard(env.bound) },
+    hook: { hookId: hook.id, hookPath: hook.path, merId: hook.merId },
+    signal: AbortSignal.any([hangUp.signal, signal])
+  })
+  const library = async (path: string) => textOf(hooks.library(path, hook.merId))
+  const announcer = createAnnouncer({ executionId: execution.id, merId: hook.merId, depth: event.depth })
+  const host = createRunHost({ db, http, announcer, library, limits, mask: run.mask, signal: endOfRun, fence })
+  run.host = host
+  return {
+    ...{ limits, values: env.values, fence, db, journal, http, announcer, host },
+    over: () => over.abort(),
+    hangUp: () => hangUp.abort()
+  }
 }
 
-/** Commits or rolls back; a commit that fails turns the verdict. */
-async function endTransaction(db: DbHost, verdict: Verdict, marker: EffectMarker): Promise<Verdict> {
+/** Has the script run, and decides what its end means. */
+async function judge(
+  { fleet }: AttemptNeeds,
+  request: AttemptRequest,
+  run: RunRecord,
+  { limits, values, host, db, http, journal, over }: Parts
+): Promise<Verdict> {
+  const { execution, signal } = request
+  const { hook, version } = request.published
+  const outcome = await fleet.run(
+    {
+      pool: `${hook.id}:${hook.merId}:${version.version}:${limits.memoryMb}`,
+      name: hook.path,
+      script: version.compiled ?? version.script,
+      limits,
+      input: { payload: payloadOf(request), env: values, globals: request.request?.globals ?? {} }
+    },
+    { call: host.call, log: run.log },
+    { alone: execution.crashes > 0, signal }
+  )
+  over()
+  run.outcome = outcome
+  run.blame = blameOf(outcome)
+  // A caller over HTTP waits for the script's own words.
+  const refusal = request.request ? null : host.refusal
+  const verdict = putOff(verdictOf(outcome, host.doom, version.script, limits), refusal)
+  if (!verdict.ok && retryOf(verdict.error.code) === 'free') {
+    // Its locks go at once. A call that is out is waited for and kept, so that the next run need not repeat it.
+    await db.rollback()
+    await http.idle()
+    await journal.idle()
+  }
+  return verdict
+}
+
+function blameOf({ end, wedged }: RunOutcome): Blame {
+  if (wedged) return 'proven'
+  return end.end === 'lost' && end.suspect ? 'suspected' : 'none'
+}
+
+/** Commits or rolls back; a commit that fails, or finds that an earlier run was first, turns the verdict. */
+async function endTransaction(
+  { db, fence }: Parts,
+  verdict: Verdict,
+  marker: EffectMarker,
+  repeated: boolean
+): Promise<Verdict> {
   try {
-    if (verdict.keepWrites === 'no') await db.rollback()
-    else await db.commit(verdict.keepWrites === 'marked' ? marker : null)
+    fence()
+    if (verdict.keepWrites === 'no') {
+      await db.rollback()
+      return verdict
+    }
+    const marked = verdict.keepWrites === 'marked'
+    const commit = await db.commit(marked || repeated ? marker : null, marked)
+    if (commit === 'already') throw leaseLost()
     return verdict
   } catch (thrown) {
     return { ok: false, error: asRuntimeError(thrown), result: verdict.result, keepWrites: 'no' }
@@ -180,81 +232,8 @@ function payloadOf({ event, execution, request }: AttemptRequest): Json {
   return { event: { id, eventKey, payload, timestamp, merId, key, attempt, ...(data === undefined ? {} : { data }) } }
 }
 
-/** The journal of this attempt: only a repeated run can find anything in it. */
-async function openJournal(store: AttemptNeeds['journal'], execution: Execution): Promise<Journal> {
-  const attempt = execution.attempts + 1
-  const entries = execution.runs > 1 ? await store.journaled(execution.id, attempt) : []
-  const known = new Map(entries.map(entry => [`${entry.callNo} ${entry.fingerprint}`, entry.answer as ScriptAnswer]))
-  return {
-    find: (callNo, fingerprint) => known.get(`${callNo} ${fingerprint}`) ?? null,
-    keep: (callNo, fingerprint, answer) => store.journal(execution.id, attempt, { callNo, fingerprint, answer })
-  }
-}
-
-/** What is known of a run while it goes on. */
-interface RunRecord {
-  mask: Mask
-  host: RunHostCalls | null
-  outcome: RunOutcome | null
-  blame: Blame
-  log: (line: LogLine) => void
-  report: (verdict: Verdict) => AttemptReport
-  alreadyDone: (result: Json) => AttemptReport
-}
-
-function startRecord({ execution, published }: AttemptRequest): RunRecord {
-  const startedAt = Date.now()
-  const begun = performance.now()
-  const logs: LogLine[] = []
-
-  const record: RunRecord = {
-    mask: createMask([]),
-    host: null,
-    outcome: null,
-    blame: 'none',
-    log: line => void logs.push(line),
-    report(verdict) {
-      const { mask, host, outcome } = record
-      const error = verdict.ok ? null : verdict.error
-      return {
-        error,
-        result: verdict.result,
-        response: verdict.response,
-        blame: record.blame,
-        attempt: {
-          attempt: execution.attempts + 1,
-          run: execution.runs,
-          version: published.version.version,
-          startedAt,
-          durationMs: Math.round((performance.now() - begun) * 100) / 100,
-          cpuMs: outcome?.cpuMs ?? 0,
-          result: maskJson(verdict.result, mask),
-          error: error && failureOf(error, mask, verdict.ok ? undefined : verdict.stack),
-          logs: logs.map(line => ({ ...line, message: mask(line.message) })),
-          logsCut: outcome?.logsCut ?? 0,
-          calls: host?.calls ?? []
-        }
-      }
-    },
-    alreadyDone(result) {
-      const message = 'An earlier run had committed its effects: settled from its marker, not run again.'
-      logs.push({ at: startedAt, level: 'info', message })
-      return record.report({ ok: true, result, keepWrites: 'marked' })
-    }
-  }
-  return record
-}
-
-const MAX_TEXT = 4_000
-const cut = (text: string): string =>
-  text.length > MAX_TEXT ? `${text.slice(0, MAX_TEXT)}… (${text.length - MAX_TEXT} more characters)` : text
-
-/** A failure as it is stored and shown. */
-export function failureOf(error: RuntimeError, mask: Mask, stack?: string): Failure {
-  const { code, message, position } = error
-  const place = position && { line: position.line, column: position.column, excerpt: mask(position.excerpt) }
-  return { code, message: cut(mask(message)), ...place, ...(stack ? { stack: cut(mask(stack)) } : {}) }
-}
+const leaseLost = (): RuntimeError =>
+  new RuntimeError('RUNNER_LOST', "The run's lease has ended: its node was held up, or cut off; it runs again.")
 
 /** The failure of a hook that is no longer there to be run. */
 export const hookGone = (path: string): RuntimeError =>

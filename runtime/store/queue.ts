@@ -5,6 +5,7 @@ import type { Attempt, Execution, HookEvent } from '../model.ts'
 import { insertAttempts } from './attempts.ts'
 import { batched } from './batch.ts'
 import { type Database, guarded, insertRows, isDuplicate, isMysql, transact, upsertRows } from './database.ts'
+import { dueHeads } from './due.ts'
 import { createEventStore, type StoredEvent } from './events.ts'
 import { type ExecutionRow, fromExecution, toExecution } from './execution-row.ts'
 import { fromText, toText } from './row.ts'
@@ -62,7 +63,7 @@ export function createQueue(db: Database, node: string, leaseMs: number) {
 
   async function claim({ count, room, fullHooks }: ClaimRequest): Promise<ClaimAnswer> {
     const now = Date.now()
-    const candidates: { id: string; hook_id: string }[] = await dueHeads(db, now, count, fullHooks)
+    const { candidates, more } = await dueHeads(db, now, count, fullHooks)
     const wanted = candidates.filter(row => room(row.hook_id)).map(row => row.id)
     if (wanted.length === 0) return { claims: [], more: false }
     const rows = await transact(db, trx => take(trx, wanted, { node, now, leaseUntil: now + leaseMs }))
@@ -71,7 +72,7 @@ export function createQueue(db: Database, node: string, leaseMs: number) {
       const event = found.get(row.event_id)
       return event ? [{ execution: toExecution(row), event, lane: row.lane }] : []
     })
-    return { claims, more: candidates.length === count }
+    return { claims, more }
   }
 
   const journal = batched<object>(rows =>
@@ -81,12 +82,15 @@ export function createQueue(db: Database, node: string, leaseMs: number) {
   return guarded({
     claim,
 
-    /** Prolongs this node's leases of these executions; one that it claimed but never came to run ends by itself. */
-    async renew(ids: string[]): Promise<void> {
-      await db('sandhook_executions')
-        .whereIn('id', ids)
-        .where({ node, status: 'running' })
-        .update({ lease_until: Date.now() + leaseMs })
+    /**
+     * Prolongs this node's leases of these executions, and answers those that it still has. One that it claimed but
+     * never came to run ends by itself.
+     */
+    async renew(ids: string[]): Promise<Set<string>> {
+      const held = (on: Knex) => on('sandhook_executions').whereIn('id', ids).where({ node, status: 'running' })
+      await transact(db, async trx => held(trx).update({ lease_until: Date.now() + leaseMs }))
+      const rows: { id: string }[] = await held(db).select('id')
+      return new Set(rows.map(row => row.id))
     },
 
     /** Gives back what lost nodes had claimed; `all` also takes leases that still run (nobody else can exist). */
@@ -133,19 +137,6 @@ export function createQueue(db: Database, node: string, leaseMs: number) {
       return rows.map(row => ({ callNo: row.call_no, fingerprint: row.fingerprint, answer: fromText(row.answer) }))
     }
   })
-}
-
-/** Executions that are due and the oldest of their lane. A plain read: `take` looks again under a lock. */
-function dueHeads(db: Database, now: number, count: number, fullHooks: string[]) {
-  return db('sandhook_executions as e')
-    .where('e.due_at', '<=', now)
-    .whereNotIn('e.hook_id', fullHooks)
-    .whereNotExists(
-      db('sandhook_executions as p').whereRaw('p.open_lane = e.open_lane').whereRaw('p.id < e.id').select(db.raw('1'))
-    )
-    .orderBy(['e.due_at', 'e.id'])
-    .limit(count)
-    .select('e.id', 'e.hook_id')
 }
 
 async function take(
@@ -247,6 +238,8 @@ export async function insertExecutions(
 
 /** Sends finished executions round again under their own ids, so that partners recognise the idempotency keys. */
 export async function requeue(trx: Knex.Transaction, ids: string[]): Promise<void> {
+  // Attempts are counted anew: what an attempt of the same number was answered is not for this one.
+  await trx('sandhook_journal').whereIn('execution_id', ids).delete()
   await trx('sandhook_executions')
     .whereIn('id', ids)
     .update({

@@ -1,13 +1,15 @@
 import { describe, expect, inject, onTestFinished, test } from 'vitest'
 import { openDatabase } from '../../runtime/store/database.ts'
 import { freshMysql } from '../support/databases.ts'
+import { slowPartner } from '../support/run-hook.ts'
 import { eventually, type SandhookProcess, startSandhookProcess } from '../support/sandhook.ts'
 
 const KEYS = 60
 const EVENTS = 600
+const REACH = { SANDHOOK_HTTP_ALLOW: '127.0.0.1' }
 /** Slow enough for both nodes to be at it when one of them dies. */
-const APPEND = `
-  db.selectValue('SELECT SLEEP(0.02)')
+const appendAfter = (url: string) => `
+  http.get('${url}')
   db.insert('INSERT INTO log (lane, event, n) VALUES (?, ?, ?)', payload.event.key, payload.event.id, payload.event.payload.n)`
 
 /** A database with two nodes on it, and a way to look into it. */
@@ -19,10 +21,10 @@ async function startTwo() {
     'CREATE TABLE log (id BIGINT AUTO_INCREMENT PRIMARY KEY, lane VARCHAR(40), event VARCHAR(40), n INT) ENGINE=InnoDB'
   )
   // At the same moment: one brings the tables up to date, the other waits for it.
-  const env = { DATABASE_URL: url, SANDHOOK_DEMO: 'off', SANDHOOK_RUNNERS: '1', SANDHOOK_CONCURRENCY: '8' }
+  const env = { DATABASE_URL: url, SANDHOOK_DEMO: 'off', SANDHOOK_RUNNERS: '1', SANDHOOK_CONCURRENCY: '8', ...REACH }
   const nodes = await Promise.all([startSandhookProcess(env), startSandhookProcess(env)])
   onTestFinished(async () => void (await Promise.all(nodes.map(node => node.end('SIGKILL')))))
-  const hook = { path: '/custom/append', events: ['APPEND'], script: APPEND }
+  const hook = { path: '/custom/append', events: ['APPEND'], script: appendAfter(await slowPartner(20)) }
   expect((await nodes[0].call('POST', '/admin/v1/hooks', hook)).status).toBe(201)
   const rows = async <Row>(sql: string): Promise<Row[]> => ((await db.raw(sql)) as [Row[]])[0]
   return { nodes, rows }

@@ -5,6 +5,7 @@ import { openDatabase } from '../../runtime/store/database.ts'
 import { freshMysql } from '../support/databases.ts'
 import { type Launched, launch } from '../support/launch.ts'
 import { startProxy } from '../support/proxy.ts'
+import { slowPartner } from '../support/run-hook.ts'
 import { eventually } from '../support/sandhook.ts'
 
 const TOKEN = 'test-admin-token-0123456789'
@@ -34,7 +35,10 @@ async function ask(sandhook: Launched, method: string, path: string, body?: unkn
 }
 
 function start(env: Record<string, string>): Launched {
-  const fixed = { PORT: '0', SANDHOOK_ADMIN_TOKEN: TOKEN, SANDHOOK_DEMO: 'off', SANDHOOK_LOG_LEVEL: 'warn' }
+  const fixed = {
+    ...{ PORT: '0', SANDHOOK_ADMIN_TOKEN: TOKEN, SANDHOOK_DEMO: 'off', SANDHOOK_LOG_LEVEL: 'warn' },
+    SANDHOOK_HTTP_ALLOW: '127.0.0.1'
+  }
   const sandhook = launch({ ...fixed, ...env }, tmpdir())
   onTestFinished(async () => {
     sandhook.kill('SIGKILL')
@@ -183,7 +187,7 @@ describe.skipIf(!inject('mysqlUrl'))('a database that is away', () => {
     const proxy = await proxyTo(url)
     const sandhook = start({ DATABASE_URL: proxy.through(url), SHOP_DATABASE_URL: url })
     await sandhook.url
-    const script = "db.selectValue('SELECT SLEEP(0.2)'); return payload.event.attempt"
+    const script = `http.get('${await slowPartner(200)}'); return payload.event.attempt`
     await ask(sandhook, 'POST', '/admin/v1/hooks', { path: '/custom/nap', events: ['NAP'], script })
     const nap = (id: string) => ({ id, eventKey: 'NAP', payload: id })
     const ids = Array.from({ length: 40 }, (_, i) => `nap-${i}`)
@@ -210,7 +214,7 @@ describe.skipIf(!inject('mysqlUrl'))('a database that is away', () => {
     const proxy = await proxyTo(url)
     const sandhook = start({ DATABASE_URL: proxy.through(url) })
     await sandhook.url
-    const script = "db.selectValue('SELECT SLEEP(0.5)'); return 1"
+    const script = `http.get('${await slowPartner(500)}'); return 1`
     await ask(sandhook, 'POST', '/admin/v1/hooks', { path: '/custom/nap', events: ['NAP'], script })
     const events = [1, 2, 3].map(no => ({ eventKey: 'NAP', payload: no }))
     expect((await ask(sandhook, 'POST', '/events', events)).status).toBe(202)

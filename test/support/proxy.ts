@@ -7,6 +7,12 @@ import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
  */
 export type ProxyMode = 'pass' | 'refuse' | 'hang'
 
+/**
+ * What becomes of a message to the server that a connection is cut over: it is lost; the server has it; or it is held
+ * up on the way and reaches the server so many milliseconds later.
+ */
+export type Fate = 'lost' | 'heard' | number
+
 /** A TCP proxy that fails on demand. */
 export interface Proxy {
   /** `url` with the proxy's host and port instead of the server's. */
@@ -14,6 +20,8 @@ export interface Proxy {
   set: (mode: ProxyMode) => Promise<void>
   /** Ends all connections at once, as a server that dies does. */
   cut: () => void
+  /** Cuts the client's side of the connection over which the next message with this text goes; resolves when it has. */
+  cutAt: (text: string, fate: Fate) => Promise<void>
   close: () => Promise<void>
 }
 
@@ -22,6 +30,22 @@ export async function startProxy(target: string): Promise<Proxy> {
   const { hostname, port } = new URL(target)
   const pairs = new Set<{ near: Socket; far: Socket }>()
   let mode: ProxyMode = 'pass'
+  let trap: { text: string; fate: Fate; sprung: () => void } | null = null
+
+  /** Whether the message has sprung the trap. */
+  function springs(chunk: Buffer | string, { near, far }: { near: Socket; far: Socket }): boolean {
+    if (!trap || !chunk.includes(trap.text)) return false
+    const { fate, sprung } = trap
+    trap = null
+    near.removeAllListeners('close')
+    near.resetAndDestroy()
+    const deliver = () => far.end(chunk)
+    if (fate === 'lost') far.destroy()
+    else if (fate === 'heard') deliver()
+    else setTimeout(deliver, fate)
+    sprung()
+    return true
+  }
 
   const server = createServer({ pauseOnConnect: true }, near => {
     const far = connect(Number(port), hostname)
@@ -31,7 +55,9 @@ export async function startProxy(target: string): Promise<Proxy> {
       [near, far],
       [far, near]
     ] as const) {
-      from.on('data', chunk => void to.write(chunk))
+      from.on('data', chunk => {
+        if (from !== near || !springs(chunk, pair)) to.write(chunk)
+      })
       from.on('error', () => {})
       from.on('close', () => {
         pairs.delete(pair)
@@ -73,6 +99,10 @@ export async function startProxy(target: string): Promise<Proxy> {
       for (const pair of pairs) flow(pair)
     },
     cut,
+    cutAt: (text, fate) =>
+      new Promise(sprung => {
+        trap = { text, fate, sprung }
+      }),
     async close() {
       cut()
       if (server.listening) server.close()

@@ -4,16 +4,19 @@ import { createServer, type IncomingHttpHeaders } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { pino } from 'pino'
 import { v7 as uuid } from 'uuid'
-import { afterAll } from 'vitest'
+import { afterAll, onTestFinished } from 'vitest'
 import { readConfig } from '../../runtime/config.ts'
 import { installDemoShop } from '../../runtime/demo/install.ts'
-import { type AttemptReport, createRunAttempt } from '../../runtime/events/attempt.ts'
+import { createRunAttempt } from '../../runtime/events/attempt.ts'
 import { createRegistry } from '../../runtime/events/registry.ts'
+import type { AttemptReport } from '../../runtime/events/run-record.ts'
 import { createAddressGuard } from '../../runtime/host/address-guard.ts'
 import { ensureEffectsTable } from '../../runtime/host/effects.ts'
-import { createHttpClient } from '../../runtime/host/http-client.ts'
+import { createHttpClient, type HttpClient } from '../../runtime/host/http-client.ts'
 import { openMysqlShop } from '../../runtime/host/mysql/shop.ts'
 import type { ShopDatabase } from '../../runtime/host/shop.ts'
+import { createAccess } from '../../runtime/host/sql/access.ts'
+import { createTables } from '../../runtime/host/sql/tables.ts'
 import { openSqliteShop } from '../../runtime/host/sqlite/shop.ts'
 import type { Announcement, Hook, HostCall, Json, LogLine } from '../../runtime/model.ts'
 import { createFleet, type Fleet } from '../../runtime/runner/fleet.ts'
@@ -97,6 +100,16 @@ export async function startPartner(
   }
 }
 
+/** The address of a partner that takes so long over every answer, until the running test ends. */
+export async function slowPartner(ms: number): Promise<string> {
+  const partner = await startPartner(async () => {
+    await new Promise(resolve => setTimeout(resolve, ms))
+    return { body: {} }
+  })
+  onTestFinished(partner.close)
+  return partner.url
+}
+
 function parse(text: string): Json {
   try {
     return JSON.parse(text)
@@ -113,6 +126,10 @@ export interface HookRun {
   event?: { eventKey: string; payload: Json; merId?: number }
   env?: Record<string, string>
   secrets?: string[]
+  /** Values of `env` that may be sent to some hosts only. */
+  bound?: { key: string; value: string; hosts: string[] }[]
+  /** Default: one that reaches this machine. It is closed when the run is over. */
+  http?: HttpClient
   executionId?: string
   /** As the queue counts them; above 1 an earlier run may have left a marker or a journal. */
   runs?: number
@@ -121,6 +138,8 @@ export interface HookRun {
   request?: { request: Json; globals: Record<string, Json> }
   targets?: Parameters<typeof createRunAttempt>[0]['targets']
   journal?: Parameters<typeof createRunAttempt>[0]['journal']
+  /** Whether the execution is still this node's; default: always. */
+  holds?: () => boolean
 }
 
 export interface HookRunResult {
@@ -156,13 +175,14 @@ export async function runHook(options: HookRun): Promise<HookRunResult> {
   const { shop, event = { eventKey: 'TEST', payload: '1' }, env = {} } = options
   const script = options.script ?? (await readFile(new URL(options.file ?? '', HOOKS), 'utf8'))
   const announced: Announcement[] = []
-  const http = createHttpClient({ guard: createAddressGuard(['127.0.0.0/8']) })
+  const http = options.http ?? createHttpClient({ guard: createAddressGuard(['127.0.0.0/8']) })
   const runAttempt = createRunAttempt({
     fleet: testFleet(),
     shop: shop.database,
+    access: createAccess(createTables(readConfig({}).tables)),
     http,
     targets: options.targets ?? { enter: async () => async () => {} },
-    env: { granted: async () => ({ values: env, secrets: options.secrets ?? [] }) },
+    env: { granted: async () => ({ values: env, secrets: options.secrets ?? [], bound: options.bound ?? [] }) },
     announce: async announcements => void announced.push(...announcements),
     journal: options.journal ?? { journal: async () => {}, journaled: async () => [] },
     limits: { ...readConfig({}).limits.defaults, concurrency: 16 }
@@ -193,6 +213,7 @@ export async function runHook(options: HookRun): Promise<HookRunResult> {
       published,
       hooks,
       signal,
+      ...(options.holds ? { holds: options.holds } : {}),
       ...(request ? { request } : {})
     })
     const { attempt } = report
