@@ -4,6 +4,7 @@
 
 CREATE TABLE IF NOT EXISTS sms_record (
   message_key CHAR(64) NOT NULL PRIMARY KEY,           -- SHA-256 of what it is for (an event's id), phone and template
+  mer_id      INTEGER NOT NULL DEFAULT 0,              -- whose hook sent it; 0: the platform's
   phone       VARCHAR(32) NOT NULL,
   template    VARCHAR(100) NOT NULL,                   -- the sender's name or code of the template
   status      VARCHAR(16) NOT NULL,                    -- sending, sent, refused

@@ -127,6 +127,18 @@ for (const engine of engines)
         })
       })
 
+      test("a merchant's hook sends it too, once, and the record is the merchant's", async () => {
+        const uid = await addUser(shop)
+        const { orderNo } = await addOrder(shop, { uid, mer_id: 7 })
+        const event = { id: `sms-${++taken}`, eventKey: 'ORDER_DELIVERY_ALL', payload: orderNo, merId: 7 }
+        const hook = { merId: 7, transaction: 'none' as const }
+        const run = () => runHook({ shop, file: 'notify/shipping.js', event, env: env(), hook })
+        expect((await run()).result).toEqual({ success: true })
+        expect((await run()).result).toMatchObject({ success: true, skipped: expect.any(String) })
+        expect(partner.requests).toHaveLength(1)
+        expect(await records()).toContainEqual(expect.objectContaining({ mer_id: 7, status: 'sent' }))
+      })
+
       test('sends SendSms, signed, with named parameters as JSON', async () => {
         const uid = await addUser(shop)
         const { orderNo } = await addOrder(shop, { uid, delivery_name: "顺 丰*(快)!'" })
