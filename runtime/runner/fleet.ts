@@ -1,5 +1,7 @@
 import type { Logger } from 'pino'
 import type { CheckResult } from '../sandbox/wire.ts'
+import { confinement, launchRunner } from './launch.ts'
+import { createRecords, type Place } from './records.ts'
 import { type RunHost, type Runner, type RunOutcome, type RunRequest, startRunner } from './runner.ts'
 
 export interface FleetOptions {
@@ -11,7 +13,7 @@ export interface FleetOptions {
 }
 
 export interface RunOptions {
-  /** In a process of its own, with nobody beside it: for what has cost a runner before. */
+  /** In a process of its own, with nobody beside it: for an execution that may have cost a runner before. */
   alone: boolean
   signal: AbortSignal
 }
@@ -41,23 +43,31 @@ interface Member {
 
 const RESTART_DELAY_MS = 500
 const MAX_WAIT_MS = 10_000
+const MB = 1024 * 1024
+/** What a runner may hold beyond its runs' limits: warm isolates of many hooks, or of a few that are watched closely. */
+const HEADROOM: Record<Place, number> = { shared: 256 * MB, apart: 96 * MB, alone: 96 * MB }
 
 const LOST: RunOutcome = { end: { end: 'lost', suspect: false }, cpuMs: 0, logsCut: 0, wedged: false }
 
 /**
  * Keeps runner processes alive: `runners` at work and a warm spare that takes the place of one that dies. Runs go to
- * the least busy one; those with a bad record go, one at a time, to a quarantine runner of their own.
+ * the least busy one. Hooks that were a burden to others run apart from them, in a process that stands back when the
+ * processor is short; those that cost a runner, in another one, one at a time.
  */
 export function createFleet({ runners, concurrency, logger }: FleetOptions): Fleet {
   const members: Member[] = []
   const waiting: (() => void)[] = []
   const listeners: (() => void)[] = []
-  let quarantine: Member | null = null
+  const records = createRecords()
+  const reserved: Record<'apart' | 'alone', Member | null> = { apart: null, alone: null }
   let quarantineTurn: Promise<unknown> = Promise.resolve()
+  let checkTurn: Promise<unknown> = Promise.resolve()
   let closed = false
 
-  function start(onGone: () => void): Member {
+  function start(place: Place, onGone: () => void): Member {
     const runner = startRunner({
+      process: launchRunner(place),
+      headroom: HEADROOM[place],
       onComplaint: text => logger.warn({ runner: runner.pid }, `A runner complained: ${text}`),
       onExit: () => {
         member.up = false
@@ -78,7 +88,7 @@ export function createFleet({ runners, concurrency, logger }: FleetOptions): Fle
   }
 
   function enlist(): void {
-    const member = start(() => {
+    const member = start('shared', () => {
       members.splice(members.indexOf(member), 1)
       logger.warn({ runner: member.runner.pid }, 'A runner process ended; another one takes its place')
       setTimeout(() => !closed && enlist(), member.worked ? 0 : RESTART_DELAY_MS)
@@ -90,19 +100,24 @@ export function createFleet({ runners, concurrency, logger }: FleetOptions): Fle
   const atWork = () => members.filter(({ up, runner }) => up && runner.usable).slice(0, runners)
 
   function wake(): void {
-    while (waiting.length > 0 && free() > 0) waiting.shift()?.()
+    for (const look of waiting.splice(0)) look()
     for (const listener of listeners) listener()
   }
 
   const free = () => atWork().reduce((sum, { runner }) => sum + Math.max(0, concurrency - runner.inFlight), 0)
 
-  /** Waits for a place, at most so long as it takes a dead runner to be replaced. */
-  async function leastBusy(): Promise<Runner> {
+  /** The least busy runner that has a place, if any has. */
+  function leastBusy(): Runner | undefined {
+    const [first, ...others] = atWork().filter(({ runner }) => runner.inFlight < concurrency)
+    return first && others.reduce((a, b) => (b.runner.inFlight < a.runner.inFlight ? b : a), first).runner
+  }
+
+  /** Waits for a runner, at most so long as it takes a dead one to be replaced. */
+  async function comesFree(find: () => Runner | undefined): Promise<Runner> {
     for (const until = Date.now() + MAX_WAIT_MS; ; ) {
-      const open = atWork().filter(({ runner }) => runner.inFlight < concurrency)
-      const [first, ...others] = open
-      if (first) return others.reduce((a, b) => (b.runner.inFlight < a.runner.inFlight ? b : a), first).runner
-      if (Date.now() >= until) throw new Error('No runner process has taken a run for a while.')
+      const found = find()
+      if (found) return found
+      if (Date.now() >= until) throw new Error('No runner process has been free for a while.')
       await new Promise<void>(resolve => {
         waiting.push(resolve)
         setTimeout(resolve, until - Date.now()).unref()
@@ -110,18 +125,42 @@ export function createFleet({ runners, concurrency, logger }: FleetOptions): Fle
     }
   }
 
-  async function isolated(): Promise<Runner> {
-    quarantine = quarantine?.runner.usable ? quarantine : start(() => {})
-    await quarantine.runner.ready
-    return quarantine.runner
+  /** The process for hooks with a record; it is started when there is one. */
+  async function reservedFor(place: 'apart' | 'alone'): Promise<Runner> {
+    const member = reserved[place]?.runner.usable ? reserved[place] : start(place, () => {})
+    reserved[place] = member
+    await member.runner.ready
+    return member.runner
   }
 
-  function runAlone(request: RunRequest, host: RunHost, signal: AbortSignal): Promise<RunOutcome> {
-    const turn = quarantineTurn.then(async () => (await isolated()).run(request, host, signal))
+  /** Nobody else can have killed a runner in which a run was alone. */
+  async function runAlone(request: RunRequest, host: RunHost, signal: AbortSignal): Promise<RunOutcome> {
+    const turn = quarantineTurn.then(async () => (await reservedFor('alone')).run(request, host, signal))
     quarantineTurn = turn.catch(() => {})
-    return turn.catch(() => LOST)
+    const outcome = await turn
+    return outcome.end.end === 'lost' && outcome.end.suspect ? { ...outcome, wedged: true } : outcome
   }
 
+  async function perform(request: RunRequest, host: RunHost, { alone, signal }: RunOptions): Promise<RunOutcome> {
+    const place = alone ? 'alone' : records.placeOf(request.pool)
+    if (place === 'alone') return runAlone(request, host, signal)
+    const runner = await (place === 'apart' ? reservedFor('apart') : comesFree(leastBusy))
+    return runner.run(request, host, signal)
+  }
+
+  /** Scripts are compiled in the spare, one at a time: one that kills the compiler disturbs nobody. */
+  function check(script: string): Promise<CheckResult> {
+    const turn = checkTurn.then(async () => (await comesFree(spare)).check(script))
+    checkTurn = turn.catch(() => {})
+    return turn
+  }
+
+  const spare = () => members.filter(({ up, runner }) => up && runner.usable)[runners]?.runner
+
+  const all = () => [...members, reserved.apart, reserved.alone].filter(member => member !== null)
+
+  const { missing } = confinement()
+  if (missing.length > 0) logger.warn(`This system does not let runner processes have: ${missing.join('; ')}.`)
   for (let i = 0; i < runners + 1; i++) enlist()
 
   return {
@@ -129,25 +168,22 @@ export function createFleet({ runners, concurrency, logger }: FleetOptions): Fle
       return free()
     },
     get inFlight() {
-      return members.reduce((sum, { runner }) => sum + runner.inFlight, quarantine?.runner.inFlight ?? 0)
+      return all().reduce((sum, { runner }) => sum + runner.inFlight, 0)
     },
     get health() {
       return { up: atWork().length, wanted: runners }
     },
-    async run(request, host, { alone, signal }) {
-      if (alone) return runAlone(request, host, signal)
-      const runner = await leastBusy().catch(() => null)
-      if (!runner) return LOST
-      const outcome = await runner.run(request, host, signal)
+    async run(request, host, options) {
+      const outcome = await perform(request, host, options).catch(() => LOST)
+      records.note(request.pool, outcome)
       wake()
       return outcome
     },
-    check: async script => (await leastBusy()).check(script),
+    check,
     onFree: listener => void listeners.push(listener),
     close() {
       closed = true
-      for (const { runner } of members) runner.kill()
-      quarantine?.runner.kill()
+      for (const { runner } of all()) runner.kill()
     }
   }
 }

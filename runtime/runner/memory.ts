@@ -1,12 +1,9 @@
-import type { ChildProcess } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { totalmem } from 'node:os'
 
 const PERIOD_MS = 20
 /** Linux reports pages of 4 KB on every platform that V8's prebuilt binaries run on. */
 const PAGE_BYTES = 4096
-/** What a process may hold beyond its runs' own limits: V8's code and garbage, warm isolates. */
-const HEADROOM_BYTES = 256 * 1024 * 1024
 /** However many runs there are, one process never takes more of the machine than this. */
 const MOST_BYTES = totalmem() / 2
 
@@ -15,22 +12,31 @@ export interface MemoryWatch {
   stop: () => void
 }
 
+export interface MemoryNeeds {
+  pid: number | undefined
+  /** What the process may hold beyond its runs' own limits: V8's code and garbage, warm isolates. In bytes. */
+  headroom: number
+  /** The limits of the runs in flight, in bytes. */
+  granted: () => number
+  onExceeded: () => void
+}
+
 /**
  * Looks every 20 ms, while started, at how much memory a process holds (its resident set, which counts what V8's own
  * limit does not: buffers, Intl, strings of the parser), and calls `onExceeded` when that is more than what the process
- * held before its runs, headroom, and the limits of the runs in flight (`granted`, in bytes) allow. Where there is no
- * /proc (macOS) it sees nothing, and V8's limit is the only one.
+ * held before its runs, headroom, and the limits of the runs in flight allow. Where there is no /proc (macOS) it sees
+ * nothing, and V8's limit is the only one.
  */
-export function watchMemory(child: ChildProcess, granted: () => number, onExceeded: () => void): MemoryWatch {
+export function watchMemory({ pid, headroom, granted, onExceeded }: MemoryNeeds): MemoryWatch {
   const floor = createWindow(Math.min)
   const ceiling = createWindow(Math.max)
   let timer: NodeJS.Timeout | null = null
 
   const look = () => {
     const now = Date.now()
-    const resident = residentBytes(child.pid)
+    const resident = residentBytes(pid)
     // A process gives little back to the system: what a burst of runs took, it holds for long after them.
-    const budget = floor(now, resident) + ceiling(now, granted()) + HEADROOM_BYTES
+    const budget = floor(now, resident) + ceiling(now, granted()) + headroom
     if (resident > Math.min(budget, MOST_BYTES)) onExceeded()
   }
   return {

@@ -1,18 +1,19 @@
-import { type ChildProcess, spawn } from 'node:child_process'
-import { realpathSync } from 'node:fs'
-import type { Duplex } from 'node:stream'
-import { fileURLToPath } from 'node:url'
 import { v7 as uuid } from 'uuid'
 import type { Limits, LogLine } from '../model.ts'
 import {
   type CheckResult,
   type FromRunner,
+  maxCallLength,
   openChannel,
   type RunEnd,
   type RunInput,
   type ToRunner
 } from '../sandbox/wire.ts'
-import { watchMemory } from './memory.ts'
+import { createChecks } from './checks.ts'
+import { isHeader, readEnd } from './frames.ts'
+import type { RunnerProcess } from './launch.ts'
+import { residentBytes, watchMemory } from './memory.ts'
+import { createTurns } from './turns.ts'
 
 /** A script to be run once, in an isolate of `pool`: the same hook, owner and version. */
 export interface RunRequest {
@@ -31,7 +32,7 @@ export interface RunHost {
 
 /**
  * How a run ended. `timeout`: its wall clock was spent. `lost`: its runner died; `suspect` says that this run may have
- * killed it. `wedged`: this run had to be ended together with its runner.
+ * killed it. `wedged`: this run, and no other, has cost its runner.
  */
 export interface RunOutcome {
   end: RunEnd | { end: 'timeout' } | { end: 'lost'; suspect: boolean }
@@ -41,20 +42,25 @@ export interface RunOutcome {
 }
 
 interface RunUnderWay {
+  pool: string
   host: RunHost
   limits: Limits
   resolve: (outcome: RunOutcome) => void
-  wall: NodeJS.Timeout
+  wall: NodeJS.Timeout | undefined
   /** Why it was told to stop; null: it was not. */
   stopping: 'timeout' | 'stopped' | null
-  /** It waits for an answer of ours, so it executes nothing. */
-  waiting: boolean
+  /** `held`: its turn to begin has not come. `waiting`: for an answer of ours, so it executes nothing. */
+  state: 'held' | 'executing' | 'waiting'
+  logLines: number
 }
 
 export interface RunnerNeeds {
+  process: RunnerProcess
+  /** What the process may hold beyond its runs' limits, in bytes. */
+  headroom: number
   /** Told once, when the process is gone. */
-  onExit: (runner: Runner) => void
-  /** What the process wrote to its standard error: V8's last words. */
+  onExit: () => void
+  /** What the process said or did that it should not. */
   onComplaint: (text: string) => void
 }
 
@@ -67,136 +73,184 @@ export interface Runner {
   readonly usable: boolean
   /** Never rejects. Aborting `signal` ends the run as `stopped`. */
   run: (request: RunRequest, host: RunHost, signal: AbortSignal) => Promise<RunOutcome>
+  /** Never rejects; a script that can't be compiled in time costs the process. */
   check: (script: string) => Promise<CheckResult>
   kill: () => void
 }
 
-const ROOT = fileURLToPath(new URL('../../', import.meta.url))
-/** Where packages really lie: the folder may be a link. */
-const PACKAGES = realpathSync(fileURLToPath(new URL('../../node_modules', import.meta.url)))
-const ENTRY = fileURLToPath(new URL('../sandbox/process.ts', import.meta.url))
+const MB = 1024 * 1024
 /** How long an isolate may take to end when told, before its whole process is killed. */
 const GRACE_MS = 250
-
-/** The least that Node and V8 let a process have: no files but its own code, no child processes, no sockets. */
-const FLAGS = [
-  ...['--no-node-snapshot', '--disable-warning=ExperimentalWarning', '--disable-warning=PERM0001'],
-  ...[
-    '--permission',
-    '--allow-addons',
-    `--allow-fs-read=${ROOT}`,
-    `--allow-fs-read=${PACKAGES}`,
-    '--allow-fs-read=/etc/alpine-release'
-  ],
-  ...['--enable-experimental-regexp-engine-on-excessive-backtracks', '--enable-sharedarraybuffer-per-context']
-]
+/** Runs of one hook that execute at once: one, and one that is ready when it calls its host. */
+const EXECUTING = 2
+/** What a process without runs may still hold before another one takes its place. */
+const MOST_IDLE_BYTES = 512 * MB
+/** What a line of log may have in characters; the facade cuts it shorter. */
+const MAX_LOG_LINE = 64 * 1024
 
 /**
- * Starts a runner process and speaks for it. This side owns the wall clock and the process's memory; whatever the
- * process does, every `run` ends: by its outcome, or as `lost` when the process is gone.
+ * Speaks for a runner process. This side owns the wall clock and the process's memory; whatever the process does or
+ * sends, every `run` ends: by its outcome, or as `lost` when the process is gone. A process that breaks the protocol is
+ * killed: it is served only for runs that it was given, by the ids that only it knows, one call at a time.
  */
-export function startRunner({ onExit, onComplaint }: RunnerNeeds): Runner {
-  const child = spawn(process.execPath, [...FLAGS, ENTRY], {
-    stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
-    // A group of its own: Ctrl-C in a terminal is for the main process, which lets runs finish.
-    detached: true,
-    env: process.env.TZ === undefined ? {} : { TZ: process.env.TZ }
-  })
+export function startRunner({ process, headroom, onExit, onComplaint }: RunnerNeeds): Runner {
   const runs = new Map<string, RunUnderWay>()
-  const checks = new Map<string, (result: CheckResult) => void>()
+  const checks = createChecks({
+    send: (id, script) => channel.send({ t: 'check', id, script }),
+    onLate: killBlamelessly,
+    onEnd: rest
+  })
+  const turns = createTurns(EXECUTING)
   const { promise: ready, resolve: nowReady, reject: neverReady } = Promise.withResolvers<void>()
   ready.catch(() => {})
 
+  let isReady = false
   let usable = true
   const kill = () => {
     usable = false
-    child.kill('SIGKILL')
+    process.kill()
   }
-  const channel = openChannel<FromRunner, ToRunner>(child.stdio[3] as Duplex, onFrame, reason => {
-    onComplaint(`sent ${reason}`)
-    kill()
+  const channel = openChannel<FromRunner, ToRunner>(process.pipe, onFrame, breach)
+  const memory = watchMemory({
+    ...{ pid: process.pid, headroom },
+    granted: () => checks.bytes + [...runs.values()].reduce((sum, { limits }) => sum + limits.memoryMb * MB, 0),
+    onExceeded: killForMemory
   })
-  const memory = watchMemory(child, () => limitsOf(runs.values()), killForMemory)
-  relayComplaints(child, onComplaint)
-  child.stdio[3]?.on('error', () => {})
-  child.once('error', error => onComplaint(error.message))
-  child.once('close', () => {
-    usable = false
+  process.onComplaint(onComplaint)
+  process.onGone(() => {
     memory.stop()
     neverReady(new Error('The runner process ended while it started.'))
-    const suspects = suspectsAmong(runs)
-    for (const id of [...runs.keys()]) end(id, { end: 'lost', suspect: suspects.has(id) })
-    for (const settle of checks.values()) settle(CHECK_LOST)
-    onExit(runner)
+    killSuspiciously()
+    checks.lose()
+    onExit()
   })
 
   function end(id: string, how: RunOutcome['end'], { cpuMs = 0, logsCut = 0, wedged = false } = {}): void {
     const run = runs.get(id)
     if (!run) return
     runs.delete(id)
+    turns.leave(run.pool, id)
     clearTimeout(run.wall)
-    if (runs.size === 0) memory.stop()
+    rest()
     const timedOut = run.stopping === 'timeout' && how.end !== 'returned'
     run.resolve({ end: timedOut ? { end: 'timeout' } : how, cpuMs, logsCut, wedged })
+  }
+
+  /** When nothing is in flight: the moment to let go a process that has grown too fat. */
+  function rest(): void {
+    if (runs.size + checks.bytes > 0) return
+    memory.stop()
+    if (usable && residentBytes(process.pid) > MOST_IDLE_BYTES) kill()
   }
 
   /** One run must die and can only die together with the process: all others are lost through no fault of theirs. */
   function killWith(guilty: string, how: RunOutcome['end']): void {
     kill()
     end(guilty, how, { wedged: true })
+    killBlamelessly()
+  }
+
+  /** The process dies of something else than its runs. */
+  function killBlamelessly(): void {
+    kill()
     for (const id of [...runs.keys()]) end(id, { end: 'lost', suspect: false })
   }
 
+  /** The process dies of its runs: of those that were executing; of those that waited when none was. */
+  function killSuspiciously(): void {
+    kill()
+    const executing = inState('executing')
+    const suspects = executing.length > 0 ? executing : inState('waiting')
+    for (const id of [...runs.keys()]) end(id, { end: 'lost', suspect: suspects.includes(id) })
+  }
+
+  const inState = (state: RunUnderWay['state']) => [...runs].filter(([, run]) => run.state === state).map(([id]) => id)
+
   function killForMemory(): void {
-    const [only] = runs.keys()
-    if (runs.size === 1 && only !== undefined) killWith(only, { end: 'memory' })
-    else kill()
-    for (const id of [...runs.keys()]) end(id, { end: 'lost', suspect: true })
+    const [guilty, ...others] = inState('executing')
+    if (guilty !== undefined && others.length === 0) killWith(guilty, { end: 'memory' })
+    else killSuspiciously()
+  }
+
+  /** A script has broken the process, or else its pipe is broken. */
+  function breach(what: string): void {
+    onComplaint(`sent ${what}`)
+    killSuspiciously()
   }
 
   function stop(id: string, why: 'timeout' | 'stopped'): void {
     const run = runs.get(id)
     if (!run || run.stopping) return
     run.stopping = why
-    channel.send({ t: 'stop', id })
-    run.wall = setTimeout(() => killWith(id, { end: 'stopped' }), GRACE_MS)
-  }
-
-  function onFrame(header: FromRunner, document: string): void {
-    switch (header.t) {
-      case 'ready':
-        nowReady()
-        break
-      case 'log':
-        runs.get(header.id)?.host.log({ at: header.at, level: header.level, message: header.message })
-        break
-      case 'call':
-        relay(header.id, header.n, header.method, document)
-        break
-      case 'done':
-        end(header.id, JSON.parse(document) as RunEnd, header)
-        break
-      case 'broken':
-        killWith(header.id, { end: /terminate/i.test(header.reason) ? 'cpu' : 'memory' })
-        break
-      case 'checked':
-        checks.get(header.id)?.(JSON.parse(document))
-        checks.delete(header.id)
+    clearTimeout(run.wall)
+    if (run.state === 'held') end(id, { end: 'stopped' })
+    else {
+      channel.send({ t: 'stop', id })
+      run.wall = setTimeout(() => killWith(id, { end: 'stopped' }), GRACE_MS)
     }
   }
 
-  function relay(id: string, n: number, method: string, args: string): void {
-    const run = runs.get(id)
-    if (!run || run.stopping) return
-    run.waiting = true
-    void run.host.call(method, args).then(answer => {
-      run.waiting = false
-      if (runs.has(id)) channel.send({ t: 'answer', id, n }, answer)
-    })
+  function onFrame(header: FromRunner, document: string): void {
+    const wrong = usable ? heed(header, document) : null
+    if (wrong !== null) breach(wrong)
   }
 
-  const runner: Runner = {
-    pid: child.pid,
+  /** Does what a frame asks for; answers what no runner of ours would say, or null. */
+  function heed(header: FromRunner, document: string): string | null {
+    if (!isHeader(header)) return 'a header that is none of ours'
+    if (header.t === 'ready') return onReady()
+    if (header.t === 'checked') return checks.onResult(header.id, document)
+    const run = runs.get(header.id)
+    if (!run || run.state === 'held') return 'word of a run that it does not have'
+    if (header.t === 'log') return onLog(run, header)
+    if (header.t === 'call') return onCall(run, header, document)
+    if (header.t === 'done') return onDone(run, header, document)
+    killWith(header.id, { end: /terminate/i.test(header.reason) ? 'cpu' : 'memory' })
+    return null
+  }
+
+  function onReady(): string | null {
+    if (isReady) return 'that it is ready, twice'
+    isReady = true
+    nowReady()
+    return null
+  }
+
+  function onLog(run: RunUnderWay, { at, level, message }: Extract<FromRunner, { t: 'log' }>): string | null {
+    if (++run.logLines > run.limits.logLines || message.length > MAX_LOG_LINE) return 'more log than it may'
+    run.host.log({ at, level, message })
+    return null
+  }
+
+  function onDone(run: RunUnderWay, header: Extract<FromRunner, { t: 'done' }>, document: string): string | null {
+    const isTooLong = document.length > Math.max(2 * run.limits.resultBytes, MAX_LOG_LINE)
+    const how = isTooLong ? null : readEnd(document)
+    if (how) end(header.id, how, header)
+    return how ? null : 'an end that is none'
+  }
+
+  function onCall(
+    run: RunUnderWay,
+    { id, n, method }: Extract<FromRunner, { t: 'call' }>,
+    args: string
+  ): string | null {
+    if (run.state === 'waiting') return 'a call while another one is not answered'
+    if (args.length > maxCallLength(run.limits)) return 'a call that is too long'
+    if (run.stopping) return null
+    run.state = 'waiting'
+    turns.leave(run.pool, id)
+    void run.host.call(method, args).then(answer => {
+      if (!runs.has(id)) return
+      turns.enter(run.pool, id, () => {
+        run.state = 'executing'
+        channel.send({ t: 'answer', id, n }, answer)
+      })
+    })
+    return null
+  }
+
+  return {
+    pid: process.pid,
     ready,
     get inFlight() {
       return runs.size
@@ -205,54 +259,38 @@ export function startRunner({ onExit, onComplaint }: RunnerNeeds): Runner {
       return usable
     },
     kill,
-    run(request, host, signal) {
-      const { pool, name, script, input, limits } = request
+    async run({ pool, name, script, input, limits }, host, signal) {
       const id = uuid()
+      // Before it waits its turn: what can't be written fails its own caller, and not whoever leaves later.
+      const document = JSON.stringify(input)
       return new Promise(resolve => {
-        const wall = setTimeout(() => stop(id, 'timeout'), limits.wallMs)
-        runs.set(id, { host, limits, resolve, wall, stopping: null, waiting: false })
+        const run: RunUnderWay = {
+          pool,
+          host,
+          limits,
+          resolve,
+          wall: undefined,
+          stopping: null,
+          state: 'held',
+          logLines: 0
+        }
+        runs.set(id, run)
         memory.start()
         signal.addEventListener('abort', () => stop(id, 'stopped'), { once: true })
-        channel.send({ t: 'run', id, pool, name, script, limits }, JSON.stringify(input))
+        turns.enter(pool, id, () => {
+          run.state = 'executing'
+          run.wall = setTimeout(() => stop(id, 'timeout'), limits.wallMs)
+          channel.send({ t: 'run', id, pool, name, script, limits }, document)
+        })
+        if (signal.aborted) stop(id, 'stopped')
         if (!usable) end(id, { end: 'lost', suspect: false })
       })
     },
     check(script) {
-      const id = uuid()
-      return new Promise(resolve => {
-        checks.set(id, resolve)
-        channel.send({ t: 'check', id, script })
-      })
+      memory.start()
+      const result = checks.start(script)
+      if (!usable) checks.lose()
+      return result
     }
   }
-  return runner
-}
-
-const CHECK_LOST: CheckResult = { ok: false, message: 'The compiler died of this script.', line: 1, column: 1 }
-
-/** Whose doing a process's death may be: the runs that were executing; all of them when none was. */
-function suspectsAmong(runs: Map<string, RunUnderWay>): Set<string> {
-  const executing = [...runs].filter(([, run]) => !run.waiting)
-  return new Set((executing.length > 0 ? executing : [...runs]).map(([id]) => id))
-}
-
-/** What these runs may hold, in bytes. */
-function limitsOf(runs: Iterable<RunUnderWay>): number {
-  let megabytes = 0
-  for (const { limits } of runs) megabytes += limits.memoryMb
-  return megabytes * 1024 * 1024
-}
-
-/** Passes on standard error, at most 4 KB of it a second: a script must not be able to flood our log. */
-function relayComplaints(child: ChildProcess, onComplaint: (text: string) => void): void {
-  let room = 4096
-  const refill = setInterval(() => {
-    room = 4096
-  }, 1000).unref()
-  child.stderr?.setEncoding('utf8').on('data', (text: string) => {
-    const shown = text.slice(0, room)
-    room -= shown.length
-    if (shown !== '') onComplaint(shown.trimEnd())
-  })
-  child.once('close', () => clearInterval(refill))
 }

@@ -51,8 +51,8 @@ export function createIsolates(facadeText: string): Isolates {
       return found
     },
     keep(pool, memoryMb, used) {
-      const { used_heap_size: heap } = used.isolate.getHeapStatisticsSync()
-      if (heap > memoryMb * 1024 * 1024 * MAX_HEAP_SHARE) return used.isolate.dispose()
+      const { used_heap_size: heap, externally_allocated_size: buffers } = used.isolate.getHeapStatisticsSync()
+      if (heap + buffers > memoryMb * 1024 * 1024 * MAX_HEAP_SHARE) return used.isolate.dispose()
       const isolates = idle.get(pool) ?? []
       idle.delete(pool)
       idle.set(pool, [...isolates, used])

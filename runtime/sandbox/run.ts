@@ -1,6 +1,5 @@
 import ivm from 'isolated-vm'
 import type { LogLevel } from '../model.ts'
-import { digest } from './digest.ts'
 import type { HookIsolate, Isolates } from './isolates.ts'
 import type { RunEnd, RunnerLimits } from './wire.ts'
 
@@ -30,11 +29,6 @@ export interface RunReport {
 export interface RunHandle {
   /** `broken` (V8's reason): the isolate can't be stopped, and the process must end. */
   done: Promise<RunReport | { broken: string }>
-  /**
-   * How long it has executed so far, in milliseconds of the clock: what it waited for the host is not counted, what
-   * this process computed for it is.
-   */
-  executedMs: () => number
   /** Ends it by disposing of its isolate. What V8 can't end that way, the main process ends by a signal. */
   stop: (why: 'stopped' | 'cpu') => void
 }
@@ -46,42 +40,27 @@ export interface RunHandle {
 export function startRun(isolates: Isolates, run: Run, host: RunHost): RunHandle {
   let current: HookIsolate | null = null
   let stopped: 'stopped' | 'cpu' | null = null
-  let before = 0n
-  let inIsolateMs = 0
-  let computedMs = 0
-  const executedMs = () => {
-    if (current && !current.isolate.isDisposed) inIsolateMs = Number(current.isolate.cpuTime - before) / 1e6
-    return inIsolateMs + computedMs
-  }
-  const compute: typeof digest = (operation, args) => {
-    const begun = performance.now()
-    const answer = digest(operation, args)
-    computedMs += performance.now() - begun
-    return answer
-  }
   const stop = (why: 'stopped' | 'cpu') => {
     stopped ??= why
     if (current && !current.isolate.isDisposed) current.isolate.dispose()
   }
   const done = (async () => {
     const used = await isolates.take(run.pool, run.limits.memoryMb)
-    if (!used.isolate.isDisposed) before = used.isolate.cpuTime
     current = used
     if (stopped) stop(stopped)
     const report = await Promise.race([
-      inRealm(used, run, host, compute).catch(error => ({
+      inRealm(used, run, host).catch(error => ({
         end: JSON.stringify(reasonOf(error, stopped, used.isolate.isDisposed)),
         logsCut: 0
       })),
       used.broken.then(broken => ({ broken }))
     ])
     if ('broken' in report) return report
-    executedMs()
     if ('clean' in report) isolates.keep(run.pool, run.limits.memoryMb, used)
     else if (!used.isolate.isDisposed) used.isolate.dispose()
     return { end: report.end, logsCut: report.logsCut }
   })()
-  return { done, executedMs, stop }
+  return { done, stop }
 }
 
 /** What the facade's installation gives back. */
@@ -91,7 +70,7 @@ interface Realm {
   logsCut: () => number
 }
 
-async function inRealm({ isolate, facade }: HookIsolate, run: Run, host: RunHost, compute: typeof digest) {
+async function inRealm({ isolate, facade }: HookIsolate, run: Run, host: RunHost) {
   const context = await isolate.createContext()
   const install = await facade.run(context, { reference: true })
   const { logLines, logBytes, resultBytes } = run.limits
@@ -106,7 +85,6 @@ async function inRealm({ isolate, facade }: HookIsolate, run: Run, host: RunHost
         return host.call(method, args)
       }),
       new ivm.Callback(log.write, { ignored: true }),
-      new ivm.Callback(compute),
       new ivm.ExternalCopy({ logLines, logBytes, resultBytes }).copyInto({ release: true })
     ],
     { result: { reference: true } }

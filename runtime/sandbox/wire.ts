@@ -35,7 +35,11 @@ export interface RunnerLimits {
   logLines: number
   logBytes: number
   resultBytes: number
+  httpSentBytes: number
 }
+
+/** How long the arguments of one call may be, in characters of JSON: a request's body with its escapes, or more. */
+export const maxCallLength = ({ httpSentBytes }: RunnerLimits): number => Math.max(2_000_000, 2 * httpSentBytes)
 
 /** What the script finds when it starts. */
 export interface RunInput {
@@ -88,7 +92,7 @@ export interface Channel<Out> {
 
 /**
  * Frames a stream both ways. `onFrame` gets each header with its document's text ('' when there is none);
- * `onBroken` is told once when the other side sends what is no frame.
+ * `onBroken` is told once when the other side sends what is no frame, and nothing is read from then on.
  */
 export function openChannel<In, Out>(
   stream: Duplex,
@@ -96,24 +100,26 @@ export function openChannel<In, Out>(
   onBroken: (reason: string) => void
 ): Channel<Out> {
   let queued = ''
-  let partial = ''
-  stream.setEncoding('utf8')
-  stream.on('data', (chunk: string) => {
-    const lines = (partial + chunk).split('\n')
-    partial = lines.pop() ?? ''
-    if (partial.length > MAX_FRAME) return onBroken('a frame of more than 64 MB')
-    for (const line of lines) deliver(line)
-  })
+  let broken = false
+  const breakOff = (reason: string) => {
+    if (!broken) onBroken(reason)
+    broken = true
+  }
   const deliver = (line: string) => {
     const tab = line.indexOf('\t')
     let header: In
     try {
       header = JSON.parse(tab < 0 ? line : line.slice(0, tab))
     } catch {
-      return onBroken('a frame that is not JSON')
+      return breakOff('a frame that is not JSON')
     }
     onFrame(header, tab < 0 ? '' : line.slice(tab + 1))
   }
+  const cut = createLineCutter(line => !broken && deliver(line), MAX_FRAME)
+  stream.setEncoding('utf8')
+  stream.on('data', (chunk: string) => {
+    if (!broken && !cut(chunk)) breakOff('a frame of more than 64 MB')
+  })
   const flush = () => {
     const text = queued
     queued = ''
@@ -124,5 +130,25 @@ export function openChannel<In, Out>(
       if (queued === '') setImmediate(flush)
       queued += document === undefined ? `${JSON.stringify(header)}\n` : `${JSON.stringify(header)}\t${document}\n`
     }
+  }
+}
+
+/** Cuts a stream of text into lines, each character looked at once; answers false when a line is longer than `most`. */
+function createLineCutter(onLine: (line: string) => void, most: number): (chunk: string) => boolean {
+  let parts: string[] = []
+  let length = 0
+  return chunk => {
+    let from = 0
+    for (let at = chunk.indexOf('\n'); at >= 0; at = chunk.indexOf('\n', from)) {
+      parts.push(chunk.slice(from, at))
+      const line = parts.join('')
+      parts = []
+      length = 0
+      onLine(line)
+      from = at + 1
+    }
+    parts.push(chunk.slice(from))
+    length += chunk.length - from
+    return length <= most
   }
 }

@@ -85,5 +85,5 @@ export function createCalls(captured, callHost) {
     throw invalid(`${what} must be a text, not ${value === null ? 'null' : `a value of type ${typeof value}`}.`)
   }
 
-  return { ask, answerOf, expose, exposeAll, failure, invalid, textJson, HttpError, HostError }
+  return { ask, expose, exposeAll, failure, invalid, textJson, HttpError, HostError }
 }

@@ -37,9 +37,9 @@ export function createEnv({ text, freeze }, values) {
   })
 }
 
-export function createCrypto({ toJson, text, toNumber }, { answerOf, exposeAll }, digest) {
+export function createCrypto({ toJson, text, toNumber }, { ask, exposeAll }) {
   const of = value => toJson(text.of(value))
-  const compute = (operation, args) => answerOf(digest(operation, `[${args}]`))
+  const compute = (operation, args) => ask(`crypto.${operation}`, `[${args}]`)
   const hash =
     algorithm =>
     (data, encoding = 'hex') =>

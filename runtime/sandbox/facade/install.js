@@ -7,7 +7,7 @@ import { createLog } from './log.js'
 
 // Evaluated inside every realm before a script: builds the globals that hooks/hook.d.ts documents. Nothing of the host
 // leaves these closures; what decides anything is captured before the script runs (capture.js).
-export function install(callHost, emitLog, digest, settings) {
+export function install(callHost, emitLog, settings) {
   const captured = capture()
   const { parse, toJson, apply, ownKeys, keys, define, isError, chain, text, AsyncFunction } = captured
   withhold()
@@ -21,7 +21,7 @@ export function install(callHost, emitLog, digest, settings) {
     http: createHttp(captured, calls),
     log,
     env: createEnv(captured, values),
-    crypto: createCrypto(captured, calls, digest),
+    crypto: createCrypto(captured, calls),
     ...createTelling(captured, calls),
     require: createRequire(captured, calls),
     response: reply.response,

@@ -1,0 +1,35 @@
+import { LRUCache } from 'lru-cache'
+import type { RunOutcome } from './runner.ts'
+
+/**
+ * Where a hook's runs belong. `shared`: with all others. `apart`: with those that are a burden, behind all others.
+ * `alone`: in a process of their own, one at a time.
+ */
+export type Place = 'shared' | 'apart' | 'alone'
+
+/** A run that takes so much of the processor belongs behind the others. */
+const HEAVY_MS = 300
+/** So long a hook is remembered by its last misdeed. */
+const MEMORY_MS = 10 * 60_000
+const MAX_REMEMBERED = 10_000
+
+export interface Records {
+  placeOf: (pool: string) => Place
+  note: (pool: string, outcome: RunOutcome) => void
+}
+
+/**
+ * What is remembered of hooks that were a burden to others, by pool (a version of a hook: a mended one starts afresh).
+ * One that cost its runner runs alone for ten minutes, one that took too much memory or processor time runs apart.
+ */
+export function createRecords(): Records {
+  const places = new LRUCache<string, Place>({ max: MAX_REMEMBERED, ttl: MEMORY_MS })
+  return {
+    placeOf: pool => places.get(pool) ?? 'shared',
+    note(pool, { end: { end }, cpuMs, wedged }) {
+      if (wedged) places.set(pool, 'alone')
+      else if (places.get(pool) === 'alone') return
+      else if (end === 'cpu' || end === 'memory' || cpuMs > HEAVY_MS) places.set(pool, 'apart')
+    }
+  }
+}

@@ -1,0 +1,43 @@
+/** Who may go on, in order of arrival. */
+export interface Turns {
+  /** Calls `go` when it is this one's turn: at once, or when another one of its group has left. */
+  enter: (group: string, id: string, go: () => void) => void
+  /** It has left, or gives up waiting. */
+  leave: (group: string, id: string) => void
+}
+
+interface Group {
+  inside: Set<string>
+  waiting: Map<string, () => void>
+}
+
+/** Lets at most `most` of each group in at once. */
+export function createTurns(most: number): Turns {
+  const groups = new Map<string, Group>()
+
+  function admit(name: string, group: Group): void {
+    for (const [id, go] of group.waiting) {
+      if (group.inside.size >= most) return
+      group.waiting.delete(id)
+      group.inside.add(id)
+      go()
+    }
+    if (group.inside.size === 0) groups.delete(name)
+  }
+
+  return {
+    enter(name, id, go) {
+      const group = groups.get(name) ?? { inside: new Set(), waiting: new Map() }
+      groups.set(name, group)
+      group.waiting.set(id, go)
+      admit(name, group)
+    },
+    leave(name, id) {
+      const group = groups.get(name)
+      if (!group) return
+      group.inside.delete(id)
+      group.waiting.delete(id)
+      admit(name, group)
+    }
+  }
+}
