@@ -44,6 +44,11 @@ const OUTAGE_PAUSE_MS = 1_000
  * 3/16. So there are always some left for a hook that comes new, however many others are slow.
  */
 const SHARE_OF_FREE = 3
+/**
+ * While runners have enough to do, what has ended is written and replaced so much later, in milliseconds, together with
+ * what ends meanwhile: one by one, every run would cost two transactions.
+ */
+const LINGER_MS = 15
 /** Part of a lease for which it is surely ours: the clocks of nodes may differ by the rest. */
 const SURE_OF_LEASE = 0.8
 /** After runs were told to end, for them to do so and for what they came to to be written. */
@@ -70,16 +75,27 @@ export function createDispatcher(needs: DispatcherNeeds): Dispatcher {
   let nudged = false
   let claiming: Promise<void> | null = null
   let writing: Promise<void> | null = null
+  let lingering: NodeJS.Timeout | undefined
   let poll: NodeJS.Timeout | undefined
   let leases: NodeJS.Timeout | undefined
 
   function nudge(): void {
     nudged = true
+    clearTimeout(lingering)
+    lingering = undefined
     if (claiming || stopping) return
     claiming = claimWhileRoom().finally(() => {
       claiming = null
     })
   }
+
+  /** A place has fallen free: not worth a look by itself while most are taken. */
+  function refill(): void {
+    if (!busy()) nudge()
+    else lingering ??= setTimeout(nudge, LINGER_MS)
+  }
+
+  const busy = () => running.size > fleet.free
 
   async function claimWhileRoom(): Promise<void> {
     while (nudged && !stopping) {
@@ -129,7 +145,7 @@ export function createDispatcher(needs: DispatcherNeeds): Dispatcher {
     const promise = perform(claim, hooks).finally(() => {
       running.delete(id)
       heldUntil.delete(id)
-      nudge()
+      refill()
     })
     running.set(id, { hookId, promise })
   }
@@ -147,10 +163,12 @@ export function createDispatcher(needs: DispatcherNeeds): Dispatcher {
 
   function record(settlement: Settlement): void {
     outcomes.push(settlement)
-    writing ??= new Promise<void>(resolve => setImmediate(resolve)).then(writeOutcomes).finally(() => {
+    writing ??= others().then(writeOutcomes).finally(() => {
       writing = null
     })
   }
+
+  const others = () => new Promise<void>(resolve => (busy() ? setTimeout(resolve, LINGER_MS) : setImmediate(resolve)))
 
   async function writeOutcomes(): Promise<void> {
     while (outcomes.length > 0) {
@@ -165,7 +183,7 @@ export function createDispatcher(needs: DispatcherNeeds): Dispatcher {
         await pause(OUTAGE_PAUSE_MS)
       }
     }
-    nudge()
+    refill()
   }
 
   async function write(batch: Settlement[]): Promise<void> {
@@ -220,7 +238,7 @@ export function createDispatcher(needs: DispatcherNeeds): Dispatcher {
       if (needs.alone) void queue.reap(true).then(nudge, error => logger.error({ err: error }, 'Reaping failed'))
       poll = setInterval(nudge, POLL_MS)
       leases = setInterval(() => void keepLeases(), needs.leaseMs / 3)
-      fleet.onFree(nudge)
+      fleet.onFree(refill)
       nudge()
     },
     nudge,

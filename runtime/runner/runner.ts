@@ -13,6 +13,7 @@ import { createChecks } from './checks.ts'
 import { isHeader, readEnd } from './frames.ts'
 import type { RunnerProcess } from './launch.ts'
 import { residentBytes, watchMemory } from './memory.ts'
+import { createPlaces } from './places.ts'
 import { createTurns } from './turns.ts'
 
 /** A script to be run once, in an isolate of `pool`: the same hook, owner and version. */
@@ -79,10 +80,10 @@ export interface Runner {
 }
 
 const MB = 1024 * 1024
+/** By itself: all others were ended. */
+const ENDED: ReadonlySet<string> = new Set(['returned', 'exited', 'threw'])
 /** How long an isolate may take to end when told, before its whole process is killed. */
 const GRACE_MS = 250
-/** Runs of one hook that execute at once: one, and one that is ready when it calls its host. */
-const EXECUTING = 2
 /** What a process without runs may still hold before another one takes its place. */
 const MOST_IDLE_BYTES = 512 * MB
 /** What a line of log may have in characters; the facade cuts it shorter. */
@@ -100,7 +101,8 @@ export function startRunner({ process, headroom, onExit, onComplaint }: RunnerNe
     onLate: killBlamelessly,
     onEnd: rest
   })
-  const turns = createTurns(EXECUTING)
+  const places = createPlaces()
+  const turns = createTurns(places.of)
   const { promise: ready, resolve: nowReady, reject: neverReady } = Promise.withResolvers<void>()
   ready.catch(() => {})
 
@@ -129,6 +131,7 @@ export function startRunner({ process, headroom, onExit, onComplaint }: RunnerNe
     const run = runs.get(id)
     if (!run) return
     runs.delete(id)
+    places.note(run.pool, ENDED.has(how.end) ? cpuMs : null)
     turns.leave(run.pool, id)
     clearTimeout(run.wall)
     rest()
@@ -263,7 +266,8 @@ export function startRunner({ process, headroom, onExit, onComplaint }: RunnerNe
       const id = uuid()
       // Before it waits its turn: what can't be written fails its own caller, and not whoever leaves later.
       const document = JSON.stringify(input)
-      return new Promise(resolve => {
+      const onAbort = () => stop(id, 'stopped')
+      const outcome = new Promise<RunOutcome>(resolve => {
         const run: RunUnderWay = {
           pool,
           host,
@@ -276,7 +280,7 @@ export function startRunner({ process, headroom, onExit, onComplaint }: RunnerNe
         }
         runs.set(id, run)
         memory.start()
-        signal.addEventListener('abort', () => stop(id, 'stopped'), { once: true })
+        signal.addEventListener('abort', onAbort, { once: true })
         turns.enter(pool, id, () => {
           run.state = 'executing'
           run.wall = setTimeout(() => stop(id, 'timeout'), limits.wallMs)
@@ -285,6 +289,8 @@ export function startRunner({ process, headroom, onExit, onComplaint }: RunnerNe
         if (signal.aborted) stop(id, 'stopped')
         if (!usable) end(id, { end: 'lost', suspect: false })
       })
+      // The signal outlives its runs: those of a whole node hang on it.
+      return outcome.finally(() => signal.removeEventListener('abort', onAbort))
     },
     check(script) {
       memory.start()

@@ -11,13 +11,13 @@ interface Group {
   waiting: Map<string, () => void>
 }
 
-/** Lets at most `most` of each group in at once. */
-export function createTurns(most: number): Turns {
+/** Lets at most so many of a group in at once as `most` says at that moment. */
+export function createTurns(most: (group: string) => number): Turns {
   const groups = new Map<string, Group>()
 
   function admit(name: string, group: Group): void {
     for (const [id, go] of group.waiting) {
-      if (group.inside.size >= most) return
+      if (group.inside.size >= most(name)) return
       group.waiting.delete(id)
       group.inside.add(id)
       go()

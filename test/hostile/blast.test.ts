@@ -143,7 +143,7 @@ describe('the record of a hook', () => {
 })
 
 test('turns: so many of a group at once, in order of arrival; groups are strangers', () => {
-  const turns = createTurns(2)
+  const turns = createTurns(() => 2)
   const log: string[] = []
   for (const id of ['1', '2', '3', '4', '5']) turns.enter('a', id, () => log.push(id))
   turns.enter('b', '6', () => log.push('6'))

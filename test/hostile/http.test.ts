@@ -328,7 +328,7 @@ describe('answers that are meant to harm (http-dos)', () => {
     ['a length and chunks', `http.get('__SRV__/smuggle')`, 'HTTP_ERROR'],
     ['a reset at once', `http.get('__SRV__/reset-at-once')`, 'HTTP_ERROR'],
     ['an endless timeout', `http.get('__SRV__/never-headers', { timeout: 1e300 })`, 'HOOK_TIMEOUT'],
-    ['a huge body of its own', `http.post('__SRV__/sink', { body: 'x'.repeat(2_000_000) })`, 'HOOK_HTTP_LIMIT']
+    ['a huge body of its own', `http.post('__SRV__/sink', { body: 'x'.repeat(1_200_000) })`, 'HOOK_HTTP_LIMIT']
   ])('%s: the call fails by name, and its connection is closed', async (_what, script, code) => {
     const result = await run(script, { hook: { limits: { wallMs: 1_500, cpuMs: 1_000 } } })
     expectCode(result, code)
