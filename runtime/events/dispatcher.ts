@@ -163,9 +163,11 @@ export function createDispatcher(needs: DispatcherNeeds): Dispatcher {
 
   function record(settlement: Settlement): void {
     outcomes.push(settlement)
-    writing ??= others().then(writeOutcomes).finally(() => {
-      writing = null
-    })
+    writing ??= others()
+      .then(writeOutcomes)
+      .finally(() => {
+        writing = null
+      })
   }
 
   const others = () => new Promise<void>(resolve => (busy() ? setTimeout(resolve, LINGER_MS) : setImmediate(resolve)))
