@@ -8,7 +8,7 @@ import type { RunOutcome } from './runner.ts'
 export type Place = 'shared' | 'apart' | 'alone'
 
 /** A run that takes so much of the processor belongs behind the others. */
-const HEAVY_MS = 300
+const HEAVY_MS = 100
 /** So long a hook is remembered by its last misdeed. */
 const MEMORY_MS = 10 * 60_000
 const MAX_REMEMBERED = 10_000

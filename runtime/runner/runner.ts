@@ -14,6 +14,7 @@ import { isHeader, readEnd } from './frames.ts'
 import type { RunnerProcess } from './launch.ts'
 import { residentBytes, watchMemory } from './memory.ts'
 import { createPlaces } from './places.ts'
+import { createTraffic } from './traffic.ts'
 import { createTurns } from './turns.ts'
 
 /** A script to be run once, in an isolate of `pool`: the same hook, owner and version. */
@@ -103,6 +104,7 @@ export function startRunner({ process, headroom, onExit, onComplaint }: RunnerNe
   })
   const places = createPlaces()
   const turns = createTurns(places.of)
+  const traffic = createTraffic()
   const { promise: ready, resolve: nowReady, reject: neverReady } = Promise.withResolvers<void>()
   ready.catch(() => {})
 
@@ -220,6 +222,7 @@ export function startRunner({ process, headroom, onExit, onComplaint }: RunnerNe
   }
 
   function onLog(run: RunUnderWay, { at, level, message }: Extract<FromRunner, { t: 'log' }>): string | null {
+    traffic(run.pool, message.length)
     if (++run.logLines > run.limits.logLines || message.length > MAX_LOG_LINE) return 'more log than it may'
     run.host.log({ at, level, message })
     return null
@@ -228,8 +231,23 @@ export function startRunner({ process, headroom, onExit, onComplaint }: RunnerNe
   function onDone(run: RunUnderWay, header: Extract<FromRunner, { t: 'done' }>, document: string): string | null {
     const isTooLong = document.length > Math.max(2 * run.limits.resultBytes, MAX_LOG_LINE)
     const how = isTooLong ? null : readEnd(document)
+    traffic(run.pool, document.length)
     if (how) end(header.id, how, header)
     return how ? null : 'an end that is none'
+  }
+
+  /** Lets a run execute when its hook has paid for what it moves and it is its turn. */
+  function enter(run: RunUnderWay, id: string, characters: number, go: () => void): void {
+    const wait = () => {
+      if (!runs.has(id)) return
+      turns.enter(run.pool, id, () => {
+        run.state = 'executing'
+        go()
+      })
+    }
+    const restMs = traffic(run.pool, characters)
+    if (restMs > 0) setTimeout(wait, restMs).unref()
+    else wait()
   }
 
   function onCall(
@@ -243,11 +261,7 @@ export function startRunner({ process, headroom, onExit, onComplaint }: RunnerNe
     run.state = 'waiting'
     turns.leave(run.pool, id)
     void run.host.call(method, args).then(answer => {
-      if (!runs.has(id)) return
-      turns.enter(run.pool, id, () => {
-        run.state = 'executing'
-        channel.send({ t: 'answer', id, n }, answer)
-      })
+      enter(run, id, args.length + answer.length, () => channel.send({ t: 'answer', id, n }, answer))
     })
     return null
   }
@@ -281,8 +295,7 @@ export function startRunner({ process, headroom, onExit, onComplaint }: RunnerNe
         runs.set(id, run)
         memory.start()
         signal.addEventListener('abort', onAbort, { once: true })
-        turns.enter(pool, id, () => {
-          run.state = 'executing'
+        enter(run, id, document.length, () => {
           run.wall = setTimeout(() => stop(id, 'timeout'), limits.wallMs)
           channel.send({ t: 'run', id, pool, name, script, limits }, document)
         })
