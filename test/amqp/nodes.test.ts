@@ -104,7 +104,7 @@ describe.skipIf(!broker)(`three nodes with ${NAME}`, () => {
     await eventually(async () => {
       await client.publish('order.submit', { orderCode: `warm-${Math.random()}` })
       return (await taken()).every(count => count > 0)
-    }, 40_000)
+    })
     await send(400, MESSAGES / 2)
     await nodes.shift()?.end('SIGKILL')
     await send(MESSAGES / 2, MESSAGES)

@@ -43,7 +43,7 @@ describe('a call that is out', () => {
     ])
     expect(history[1].calls).toMatchObject([{ replayed: true }])
     expect(partner.requests).toHaveLength(1)
-  }, 60_000)
+  })
 
   test.skipIf(!inject('mysqlUrl'))(
     'while the database is away is kept when it is back: the partner is not called twice',

@@ -66,7 +66,7 @@ describe.skipIf(!inject('mysqlUrl'))('two nodes on one database', () => {
     await eventually(async () => (await nodesAtWork(rows)) === 2)
     await eventually(async () => (await succeeded(rows)) === EVENTS)
     await provesOrder(rows)
-  }, 60_000)
+  })
 
   test('one killed in the middle: the other one finishes all, in order and once', async () => {
     const { nodes, rows } = await startTwo()

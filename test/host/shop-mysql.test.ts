@@ -42,7 +42,7 @@ describe.skipIf(reason)(`the shop on a MySQL server${reason}`, () => {
     )
     return list.length
   }
-  const until = async (wanted: number) => expect.poll(running, { timeout: 5_000, interval: 20 }).toBe(wanted)
+  const until = async (wanted: number) => expect.poll(running, { interval: 20 }).toBe(wanted)
 
   test('stops a statement on the server when its run ends, and gives the next one a clean connection', async () => {
     const end = new AbortController()
