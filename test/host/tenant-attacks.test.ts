@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { engines } from '../support/databases.ts'
 import type { TestShop } from '../support/run-hook.ts'
 import { type Attack, NESTED, PARAMS, SINGLE } from './tenant-attacks.ts'
-import { access, MINE, openWorld, tryOut } from './tenant-world.ts'
+import { access, MINE, openWorlds, tryOut } from './tenant-world.ts'
 
 /**
  * Two shops that differ in what other merchants' rows say. Whatever merchant 7 asks, it must see the same in both: no
@@ -13,10 +13,7 @@ describe.each(engines)('merchant 7 on $name', ({ missing, ...entry }) => {
     let worlds: TestShop[] = []
 
     beforeAll(async () => {
-      worlds = await Promise.all([
-        openWorld({ missing, ...entry }, 'canary-alpha', 990_017),
-        openWorld({ missing, ...entry }, '5zulu-fox', 3)
-      ])
+      worlds = await openWorlds({ missing, ...entry })
     })
     afterAll(async () => {
       for (const world of worlds) await world.close()

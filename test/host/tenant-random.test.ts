@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { engines } from '../support/databases.ts'
 import type { TestShop } from '../support/run-hook.ts'
-import { access, MINE, openWorld, tryOut } from './tenant-world.ts'
+import { access, MINE, openWorlds, tryOut } from './tenant-world.ts'
 
 const TABLES: Record<string, string[]> = {
   eb_store_order: ['id', 'order_id', 'uid', 'mer_id', 'total_price', 'mark'],
@@ -136,10 +136,7 @@ describe.each(engines)('on $name', ({ missing, ...entry }) => {
     let worlds: TestShop[] = []
 
     beforeAll(async () => {
-      worlds = await Promise.all([
-        openWorld({ missing, ...entry }, 'canary-alpha', 990_017),
-        openWorld({ missing, ...entry }, '5zulu-fox', 3)
-      ])
+      worlds = await openWorlds({ missing, ...entry })
     })
     afterAll(async () => {
       for (const world of worlds) await world.close()

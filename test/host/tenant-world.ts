@@ -13,6 +13,10 @@ export const MINE = 7
 export const access = createAccess(createTables(tablesFile as Record<string, TableConfig>))
 const limits = { dbRows: 1_000, dbBytes: 1_000_000, wallMs: 10_000 } as Limits
 
+/** Two shops that differ only in what the rows of other merchants say: in text, and in numbers. */
+export const openWorlds = (entry: (typeof engines)[number]): Promise<TestShop[]> =>
+  Promise.all([openWorld(entry, 'canary-alpha', 990_017), openWorld(entry, '5zulu-fox', 3)])
+
 /** A demo shop whose rows of other merchants say `secret` wherever they can. */
 export async function openWorld(entry: (typeof engines)[number], secret: string, number: number): Promise<TestShop> {
   const shop = await openTestShop(entry)
