@@ -107,7 +107,7 @@ test('cannot be made to hang by a pattern', async () => {
   expect(
     await rows("SELECT ? REGEXP '^(a+)+$' AS r, ? LIKE ? AS l", subject, 'a'.repeat(5_000), `${'%a'.repeat(20)}b`)
   ).toEqual([{ r: 0, l: 0 }])
-  expect(performance.now() - before).toBeLessThan(1_000)
+  expect(performance.now() - before).toBeLessThan(10_000)
   await expect(run("SELECT 'aa' REGEXP '(a)\\\\1'")).rejects.toMatchObject({ code: 'DB_ERROR' })
 })
 

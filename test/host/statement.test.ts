@@ -210,5 +210,5 @@ test.each([
   } catch (error) {
     expect(error).toMatchObject({ code: 'DB_DENIED' })
   }
-  expect(performance.now() - before).toBeLessThan(500)
+  expect(performance.now() - before).toBeLessThan(5_000)
 })

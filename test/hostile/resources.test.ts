@@ -69,7 +69,7 @@ describe('a hoard', () => {
   const entries = Object.entries(HOARDS)
   const counted = entries.filter(([id]) => OF_CORPUS.test(id) && id !== 'mem-03')
   test.each(counted)('%s ends by its memory', async (_id, script) => {
-    expect(endOf(await run(script, { cpuMs: 10_000 }))).toBe('memory')
+    expect(endOf(await run(script, { cpuMs: 30_000 }))).toBe('memory')
   })
 
   test.each(entries.filter(entry => !counted.includes(entry)))('%s ends by a limit', async (_id, script) => {
@@ -165,7 +165,7 @@ describe('the processor’s clock', () => {
     const { end, cpuMs } = await run(script, { cpuMs: 5_000 })
     expect(end.end).toBe('returned')
     expect(cpuMs).toBeGreaterThan(10)
-    expect(cpuMs).toBeLessThan(400)
+    expect(cpuMs).toBeLessThan(2_000)
   })
 
   test('counts what is computed for a script outside of it', async () => {
