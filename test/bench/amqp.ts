@@ -9,10 +9,10 @@ import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import amqp from 'amqplib'
 import mysql, { type RowDataPacket } from 'mysql2/promise'
-import { startMariadb } from '../support/mariadb.ts'
 import { installServers } from '../support/packages.ts'
 import { startRabbitmq } from '../support/rabbitmq.ts'
 import { eventually, type SandhookProcess, startSandhookProcess } from '../support/sandhook.ts'
+import { startDatabase } from './database.ts'
 import { file, makeHook, memoryOf, ROUNDS, say, span, startErp, succeeded, watchingMemory } from './measure.ts'
 
 const BATCH = 1_000
@@ -20,17 +20,13 @@ const WAITING = 20_000
 const HAND_QUEUE = 'bench.by-hand'
 
 installServers()
-const [mariadb, broker] = [await startMariadb(), await startRabbitmq()]
-if (!mariadb || !broker)
-  throw new Error('The benchmark needs MariaDB and RabbitMQ, or TEST_MYSQL_URL and TEST_AMQP_URL')
-const admin = await mysql.createConnection(mariadb.adminUrl)
-await admin.query('CREATE DATABASE bench_amqp CHARACTER SET utf8mb4')
-await admin.end()
-const databaseUrl = mariadb.url('bench_amqp')
+const broker = await startRabbitmq()
+if (!broker) throw new Error('The benchmark needs RabbitMQ: install rabbitmq-server, or set TEST_AMQP_URL')
+const database = await startDatabase('bench_amqp')
 const erp = await startErp(0)
 const start = () =>
   startSandhookProcess({
-    ...{ DATABASE_URL: databaseUrl, SANDHOOK_DEMO: 'on', SANDHOOK_HTTP_ALLOW: '127.0.0.1', AMQP_URL: broker.url }
+    ...{ DATABASE_URL: database.url, SANDHOOK_DEMO: 'on', SANDHOOK_HTTP_ALLOW: '127.0.0.1', AMQP_URL: broker.url }
   })
 const connection = await amqp.connect(broker.url)
 const channel = await connection.createConfirmChannel()
@@ -59,9 +55,11 @@ async function throughSandhook(sandhook: SandhookProcess, orders: string[]): Pro
   })
 }
 
-async function startByHand(): Promise<{ through: (orders: string[]) => Promise<number>; stop: () => void }> {
+async function startByHand(
+  brokerUrl: string
+): Promise<{ through: (orders: string[]) => Promise<number>; stop: () => void }> {
   await channel.assertQueue(HAND_QUEUE, { durable: true, arguments: { 'x-queue-type': 'quorum' } })
-  const child = fork(file('plain-consumer.ts'), [databaseUrl, erp.url, broker?.url ?? '', HAND_QUEUE])
+  const child = fork(file('plain-consumer.ts'), [database.url, erp.url, brokerUrl, HAND_QUEUE])
   let done = 0
   child.on('message', (message: { done: number }) => {
     done = message.done
@@ -90,7 +88,7 @@ async function prepare(sandhook: SandhookProcess): Promise<void> {
 }
 
 async function orderNumbers(): Promise<string[]> {
-  const shop = await mysql.createConnection(databaseUrl)
+  const shop = await mysql.createConnection(database.url)
   const [rows] = await shop.query<RowDataPacket[]>('SELECT order_id FROM eb_store_order')
   await shop.end()
   return rows.map(row => String(row.order_id))
@@ -101,7 +99,7 @@ try {
   await prepare(sandhook)
   const known = await orderNumbers()
   const orders = (count: number) => Array.from({ length: count }, (_, i) => String(known[i % known.length]))
-  const byHand = await startByHand()
+  const byHand = await startByHand(broker.url)
   const rates = { hand: [] as number[], ours: [] as number[] }
   for (let round = -1; round < ROUNDS; round++) {
     const hand = await byHand.through(orders(BATCH))
@@ -138,5 +136,5 @@ try {
   await connection.close()
   erp.stop()
   await broker.stop()
-  await mariadb.stop()
+  await database.stop()
 }

@@ -9,9 +9,9 @@ import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import mysql, { type RowDataPacket } from 'mysql2/promise'
-import { startMariadb } from '../support/mariadb.ts'
 import { installServers } from '../support/packages.ts'
 import { eventually, type SandhookProcess, startSandhookProcess } from '../support/sandhook.ts'
+import { startDatabase } from './database.ts'
 import { file, makeHook, median, memoryOf, ROUNDS, say, span, startErp, succeeded, watchingMemory } from './measure.ts'
 
 const BATCH = 1_000
@@ -82,16 +82,11 @@ async function waitingRuns(sandhook: SandhookProcess): Promise<void> {
 }
 
 installServers()
-const mariadb = await startMariadb()
-if (!mariadb) throw new Error('The benchmark needs MariaDB: install mariadb-server, or set TEST_MYSQL_URL')
-const admin = await mysql.createConnection(mariadb.adminUrl)
-await admin.query('CREATE DATABASE bench CHARACTER SET utf8mb4')
-await admin.end()
-const databaseUrl = mariadb.url('bench')
+const database = await startDatabase('bench')
 const [erp, slowErp] = await Promise.all([startErp(0), startErp(1_000)])
 /** The product as it comes, and one that is set to have a thousand runs in flight. */
 const start = (env: Record<string, string>) =>
-  startSandhookProcess({ DATABASE_URL: databaseUrl, SANDHOOK_DEMO: 'on', SANDHOOK_HTTP_ALLOW: '127.0.0.1', ...env })
+  startSandhookProcess({ DATABASE_URL: database.url, SANDHOOK_DEMO: 'on', SANDHOOK_HTTP_ALLOW: '127.0.0.1', ...env })
 let sandhook = await start({})
 try {
   await sandhook.call('PUT', '/admin/v1/env/BENCH_ERP', { value: erp.url, secret: false })
@@ -99,7 +94,7 @@ try {
   await makeHook(sandhook, '/custom/bench/sync', 'BENCH_SYNC', readFileSync(file('order-sync.js'), 'utf8'))
   await makeHook(sandhook, '/custom/bench/empty', 'BENCH_EMPTY', 'return { success: true }')
   await makeHook(sandhook, '/custom/bench/wait', 'BENCH_WAIT', "http.post(env.get('BENCH_SLOW') + '/x', { body: {} })")
-  await compareOrderSync(sandhook, databaseUrl, erp.url)
+  await compareOrderSync(sandhook, database.url, erp.url)
   await emptyHook(sandhook)
   await sandhook.end('SIGTERM')
   sandhook = await start({ SANDHOOK_CONCURRENCY: '700' })
@@ -111,5 +106,5 @@ try {
   await sandhook.end('SIGTERM')
   erp.stop()
   slowErp.stop()
-  await mariadb.stop()
+  await database.stop()
 }

@@ -1,13 +1,18 @@
 /**
  * What a quiet hook notices of hostile ones: for each kind of attack, how long its callers wait alone and beside it.
- * Rounds of both alternate, because machines drift. The attacker has four runs in flight all the time, of one hook; the
+ * Rounds of both alternate, because machines drift. The attacker, a process of its own,
+ * has eight calls of one hook under way all the time; the
  * quiet hook reads one row, 40 times a second, over HTTP. It does not measure: an attacker with many hooks, many nodes.
  */
+import { fork } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { installServers } from '../support/packages.ts'
 import { eventually, type SandhookProcess, startSandhookProcess } from '../support/sandhook.ts'
-import { makeHook, memoryOf, say } from './measure.ts'
+import { startDatabase } from './database.ts'
+import { file, makeHook, memoryOf, say } from './measure.ts'
 
 const ATTACKS: Record<string, string> = {
   'endless loops': 'for (;;);',
@@ -25,10 +30,10 @@ const ATTACKS: Record<string, string> = {
   'big parameters': "for (;;) try { db.select('SELECT ?', 'x'.repeat(1900000)) } catch {}"
 }
 
-const ROUNDS = Number(process.env.BENCH_ROUNDS ?? 3)
+const ROUNDS = Number(process.env.BENCH_ROUNDS ?? 2)
 const PERIOD_MS = 25
-const ROUND_MS = 4_000
-const IN_FLIGHT = 4
+const ROUND_MS = 10_000
+const IN_FLIGHT = 8
 
 const percentile = (values: number[], share: number): number =>
   [...values].sort((a, b) => a - b)[Math.floor(values.length * share)] ?? Number.NaN
@@ -54,25 +59,26 @@ async function callQuietly(sandhook: SandhookProcess, waits: Waits): Promise<voi
   await Promise.all(calls)
 }
 
-/** Keeps runs of a hook in flight until `over`. */
-async function attack(sandhook: SandhookProcess, path: string, over: AbortSignal): Promise<void> {
-  const runs = Array.from({ length: IN_FLIGHT }, async () => {
-    while (!over.aborted) await sandhook.call('GET', path)
-  })
-  await Promise.all(runs)
+/** Has a hook called from another process, many times at once, until the promised function is called and done. */
+function attack(sandhook: SandhookProcess, path: string): () => Promise<void> {
+  const child = fork(file('attacker.ts'), [sandhook.url + path, sandhook.token, String(IN_FLIGHT)])
+  const ended = once(child, 'exit')
+  return async () => {
+    child.send('end')
+    await ended
+  }
 }
 
-async function besideOf(sandhook: SandhookProcess, path: string, waits: Waits): Promise<number> {
-  const over = new AbortController()
+/** The same beside an attack; answers how many processes were started meanwhile. */
+async function callBeside(sandhook: SandhookProcess, path: string, waits: Waits): Promise<number> {
   const seen = new Set(sandhook.runners())
   const before = seen.size
   const look = setInterval(() => {
     for (const pid of sandhook.runners()) seen.add(pid)
   }, 20)
-  const attacking = attack(sandhook, path, over.signal)
+  const endAttack = attack(sandhook, path)
   await callQuietly(sandhook, waits)
-  over.abort()
-  await attacking
+  await endAttack()
   clearInterval(look)
   return seen.size - before
 }
@@ -85,7 +91,7 @@ async function measure(sandhook: SandhookProcess, name: string, script: string):
   let started = 0
   for (let round = 0; round < ROUNDS; round++) {
     await callQuietly(sandhook, alone)
-    started += await besideOf(sandhook, path, beside)
+    started += await callBeside(sandhook, path, beside)
   }
   const [quiet, disturbed] = [percentile(alone.ms, 0.99), percentile(beside.ms, 0.99)]
   const shown = ({ ms }: Waits) => `${percentile(ms, 0.5).toFixed(1)} / ${percentile(ms, 0.99).toFixed(1)}`
@@ -95,17 +101,31 @@ async function measure(sandhook: SandhookProcess, name: string, script: string):
   )
 }
 
-const only = process.argv[2]
-const folder = mkdtempSync(join(tmpdir(), 'sandhook-bench-'))
-const sandhook = await startSandhookProcess({ DATABASE_URL: `sqlite:${join(folder, 'a.db')}`, SANDHOOK_DEMO: 'off' })
-try {
-  await makeHook(sandhook, '/custom/quiet', 'BENCH_QUIET', "return db.selectValue('SELECT 1')")
-  await eventually(async () => (await sandhook.call('GET', '/custom/quiet')).status === 200)
-  await callQuietly(sandhook, { ms: [], failures: 0 })
-  say('milliseconds that callers of a quiet hook wait, p50 / p99:')
-  for (const [name, script] of Object.entries(ATTACKS))
-    if (!only || name.includes(only)) await measure(sandhook, name, script)
-} finally {
-  await sandhook.end('SIGTERM')
-  rmSync(folder, { recursive: true })
+/** On the embedded database, whose work is done in the main process, and on a server of its own. */
+const ENGINES: Record<string, () => Promise<{ url: string; stop: () => Promise<void> }>> = {
+  async sqlite() {
+    const folder = mkdtempSync(join(tmpdir(), 'sandhook-bench-'))
+    return { url: `sqlite:${join(folder, 'a.db')}`, stop: async () => rmSync(folder, { recursive: true }) }
+  },
+  mariadb: () => startDatabase('neighbours')
 }
+
+async function measureOn(engine: string, only: string): Promise<void> {
+  const database = await ENGINES[engine]?.()
+  if (!database) throw new Error(`There is no engine ${engine}; there are ${Object.keys(ENGINES).join(' and ')}.`)
+  const sandhook = await startSandhookProcess({ DATABASE_URL: database.url, SANDHOOK_DEMO: 'off' })
+  try {
+    await makeHook(sandhook, '/custom/quiet', 'BENCH_QUIET', "return db.selectValue('SELECT 1')")
+    await eventually(async () => (await sandhook.call('GET', '/custom/quiet')).status === 200)
+    await callQuietly(sandhook, { ms: [], failures: 0 })
+    say(`milliseconds that callers of a quiet hook wait, p50 / p99, on ${engine}:`)
+    for (const [name, script] of Object.entries(ATTACKS)) if (name.includes(only)) await measure(sandhook, name, script)
+  } finally {
+    await sandhook.end('SIGTERM')
+    await database.stop()
+  }
+}
+
+installServers()
+const [engines = 'mariadb,sqlite', only = ''] = process.argv.slice(2)
+for (const engine of engines.split(',')) await measureOn(engine, only)

@@ -6,10 +6,9 @@
  * database and Sandhook share this machine's cores.
  */
 import { setTimeout as pause } from 'node:timers/promises'
-import mysql from 'mysql2/promise'
-import { startMariadb } from '../support/mariadb.ts'
 import { installServers } from '../support/packages.ts'
 import { eventually, type SandhookProcess, startSandhookProcess } from '../support/sandhook.ts'
+import { startDatabase } from './database.ts'
 import { makeHook, memoryOf, say, startErp } from './measure.ts'
 
 const BACKLOG = Number(process.env.BENCH_BACKLOG ?? 20_000)
@@ -68,14 +67,10 @@ async function measure(sandhook: SandhookProcess, what: string, base?: number[])
 }
 
 installServers()
-const mariadb = await startMariadb()
-if (!mariadb) throw new Error('The benchmark needs MariaDB: install mariadb-server, or set TEST_MYSQL_URL')
-const admin = await mysql.createConnection(mariadb.adminUrl)
-await admin.query('CREATE DATABASE overload CHARACTER SET utf8mb4')
-await admin.end()
+const database = await startDatabase('overload')
 const erp = await startErp(SLOW_MS)
 const sandhook = await startSandhookProcess({
-  ...{ DATABASE_URL: mariadb.url('overload'), SANDHOOK_DEMO: 'off', SANDHOOK_HTTP_ALLOW: '127.0.0.1' }
+  ...{ DATABASE_URL: database.url, SANDHOOK_DEMO: 'off', SANDHOOK_HTTP_ALLOW: '127.0.0.1' }
 })
 try {
   const post = (url: string) => `http.post('${url}/x', { body: {}, timeout: 20000 })`
@@ -101,5 +96,5 @@ try {
 } finally {
   await sandhook.end('SIGTERM')
   erp.stop()
-  await mariadb.stop()
+  await database.stop()
 }
