@@ -119,7 +119,7 @@ describe('SIGTERM while runs wait for a slow partner', () => {
     return { no: fast.no, slow: slow.done, attempt: payload.event.attempt }`
   const KEY = 'idempotency-key'
 
-  test('exits 0 within ten seconds; what was broken off goes on at the next start where it stood', async () => {
+  test('prc-03: exits 0 within ten seconds; what was broken off goes on at the next start where it stood', async () => {
     const held: (() => void)[] = []
     const partner = await startPartner(async ({ path }) => {
       if (path === '/order') return { body: { no: partner.requests.length } }

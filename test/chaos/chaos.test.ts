@@ -5,7 +5,7 @@ const MORTAL = inject('mysqlUrl') && !process.env.TEST_MYSQL_URL && !process.env
 
 /** The long one is `npm run chaos`. */
 test.skipIf(!MORTAL)(
-  'kills of everything cost nothing: each event settled, each effect once, each order in its order',
+  'prc-05: kills of everything cost nothing: each event settled, each effect once, each order in its order',
   async () => {
     const { violations, figures, logs } = await runChaos({
       ...{ events: 400, nodes: 2, seed: 20_260_101 },
