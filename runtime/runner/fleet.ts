@@ -3,6 +3,7 @@ import type { CheckResult } from '../sandbox/wire.ts'
 import { confinement, launchRunner } from './launch.ts'
 import { createRecords, type Place } from './records.ts'
 import { type RunHost, type Runner, type RunOutcome, type RunRequest, startRunner } from './runner.ts'
+import { createTraffic } from './traffic.ts'
 
 export interface FleetOptions {
   /** Runner processes that share the work. */
@@ -59,6 +60,7 @@ export function createFleet({ runners, concurrency, logger }: FleetOptions): Fle
   const waiting: (() => void)[] = []
   const listeners: (() => void)[] = []
   const records = createRecords()
+  const traffic = createTraffic()
   const reserved: Record<'apart' | 'alone', Member | null> = { apart: null, alone: null }
   let quarantineTurn: Promise<unknown> = Promise.resolve()
   let checkTurn: Promise<unknown> = Promise.resolve()
@@ -67,7 +69,7 @@ export function createFleet({ runners, concurrency, logger }: FleetOptions): Fle
   function start(place: Place, onGone: () => void): Member {
     const runner = startRunner({
       process: launchRunner(place),
-      headroom: HEADROOM[place],
+      ...{ headroom: HEADROOM[place], traffic, onEnd: records.note },
       onComplaint: text => logger.warn({ runner: runner.pid }, `A runner complained: ${text}`),
       onExit: () => {
         member.up = false
@@ -135,17 +137,27 @@ export function createFleet({ runners, concurrency, logger }: FleetOptions): Fle
 
   /** Nobody else can have killed a runner in which a run was alone. */
   async function runAlone(request: RunRequest, host: RunHost, signal: AbortSignal): Promise<RunOutcome> {
-    const turn = quarantineTurn.then(async () => (await reservedFor('alone')).run(request, host, signal))
+    const turn = quarantineTurn.then(async () =>
+      (await reservedFor('alone')).run(request, host, { signal, belongs: () => true })
+    )
     quarantineTurn = turn.catch(() => {})
     const outcome = await turn
-    return outcome.end.end === 'lost' && outcome.end.suspect ? { ...outcome, wedged: true } : outcome
+    if (outcome?.end.end !== 'lost' || !outcome.end.suspect) return outcome ?? LOST
+    const proven = { ...outcome, wedged: true }
+    records.note(request.pool, proven)
+    return proven
   }
 
+  /** What a hook's first runs come to may send those behind them elsewhere. */
   async function perform(request: RunRequest, host: RunHost, { alone, signal }: RunOptions): Promise<RunOutcome> {
-    const place = alone ? 'alone' : records.placeOf(request.pool)
-    if (place === 'alone') return runAlone(request, host, signal)
-    const runner = await (place === 'apart' ? reservedFor('apart') : comesFree(leastBusy))
-    return runner.run(request, host, signal)
+    for (;;) {
+      const place = alone ? 'alone' : records.placeOf(request.pool)
+      if (place === 'alone') return runAlone(request, host, signal)
+      const runner = await (place === 'apart' ? reservedFor('apart') : comesFree(leastBusy))
+      const belongs = () => records.placeOf(request.pool) === place
+      const outcome = await runner.run(request, host, { signal, belongs })
+      if (outcome) return outcome
+    }
   }
 
   /** Scripts are compiled in the spare, one at a time: one that kills the compiler disturbs nobody. */
@@ -175,7 +187,6 @@ export function createFleet({ runners, concurrency, logger }: FleetOptions): Fle
     },
     async run(request, host, options) {
       const outcome = await perform(request, host, options).catch(() => LOST)
-      records.note(request.pool, outcome)
       wake()
       return outcome
     },

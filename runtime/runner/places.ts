@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache'
 
 /** Runs of a hook that may execute at once in a process: of one that nobody knows, and of one that has proved short. */
-const LEAST = 4
+const LEAST = 1
 const MOST = 16
 /** A run that executes for longer, in milliseconds, costs its hook all that it has earned. */
 const SHORT_MS = 50

@@ -11,11 +11,10 @@ import {
 } from '../sandbox/wire.ts'
 import { createChecks } from './checks.ts'
 import { isHeader, readEnd } from './frames.ts'
+import { createGate } from './gate.ts'
 import type { RunnerProcess } from './launch.ts'
 import { residentBytes, watchMemory } from './memory.ts'
-import { createPlaces } from './places.ts'
-import { createTraffic } from './traffic.ts'
-import { createTurns } from './turns.ts'
+import type { Traffic } from './traffic.ts'
 
 /** A script to be run once, in an isolate of `pool`: the same hook, owner and version. */
 export interface RunRequest {
@@ -47,7 +46,7 @@ interface RunUnderWay {
   pool: string
   host: RunHost
   limits: Limits
-  resolve: (outcome: RunOutcome) => void
+  resolve: (outcome: RunOutcome | null) => void
   wall: NodeJS.Timeout | undefined
   /** Why it was told to stop; null: it was not. */
   stopping: 'timeout' | 'stopped' | null
@@ -60,6 +59,9 @@ export interface RunnerNeeds {
   process: RunnerProcess
   /** What the process may hold beyond its runs' limits, in bytes. */
   headroom: number
+  traffic: Traffic
+  /** Told how each run ended, before another one begins in its place. */
+  onEnd: (pool: string, outcome: RunOutcome) => void
   /** Told once, when the process is gone. */
   onExit: () => void
   /** What the process said or did that it should not. */
@@ -73,8 +75,15 @@ export interface Runner {
   readonly inFlight: number
   /** False once it was killed or is gone: it takes no more runs. */
   readonly usable: boolean
-  /** Never rejects. Aborting `signal` ends the run as `stopped`. */
-  run: (request: RunRequest, host: RunHost, signal: AbortSignal) => Promise<RunOutcome>
+  /**
+   * Never rejects. Aborting `signal` ends the run as `stopped`. Answers null when `belongs` says, as its turn comes,
+   * that the run should begin elsewhere.
+   */
+  run: (
+    request: RunRequest,
+    host: RunHost,
+    options: { signal: AbortSignal; belongs: () => boolean }
+  ) => Promise<RunOutcome | null>
   /** Never rejects; a script that can't be compiled in time costs the process. */
   check: (script: string) => Promise<CheckResult>
   kill: () => void
@@ -95,16 +104,14 @@ const MAX_LOG_LINE = 64 * 1024
  * sends, every `run` ends: by its outcome, or as `lost` when the process is gone. A process that breaks the protocol is
  * killed: it is served only for runs that it was given, by the ids that only it knows, one call at a time.
  */
-export function startRunner({ process, headroom, onExit, onComplaint }: RunnerNeeds): Runner {
+export function startRunner({ process, headroom, traffic, onEnd, onExit, onComplaint }: RunnerNeeds): Runner {
   const runs = new Map<string, RunUnderWay>()
   const checks = createChecks({
     send: (id, script) => channel.send({ t: 'check', id, script }),
     onLate: killBlamelessly,
     onEnd: rest
   })
-  const places = createPlaces()
-  const turns = createTurns(places.of)
-  const traffic = createTraffic()
+  const gate = createGate(traffic)
   const { promise: ready, resolve: nowReady, reject: neverReady } = Promise.withResolvers<void>()
   ready.catch(() => {})
 
@@ -132,13 +139,19 @@ export function startRunner({ process, headroom, onExit, onComplaint }: RunnerNe
   function end(id: string, how: RunOutcome['end'], { cpuMs = 0, logsCut = 0, wedged = false } = {}): void {
     const run = runs.get(id)
     if (!run) return
+    const timedOut = run.stopping === 'timeout' && how.end !== 'returned'
+    const outcome: RunOutcome = { end: timedOut ? { end: 'timeout' } : how, cpuMs, logsCut, wedged }
+    gate.note(run.pool, ENDED.has(how.end) ? cpuMs : null)
+    onEnd(run.pool, outcome)
+    letGo(id, run, outcome)
+  }
+
+  function letGo(id: string, run: RunUnderWay, outcome: RunOutcome | null): void {
     runs.delete(id)
-    places.note(run.pool, ENDED.has(how.end) ? cpuMs : null)
-    turns.leave(run.pool, id)
+    gate.leave(run.pool, id)
     clearTimeout(run.wall)
     rest()
-    const timedOut = run.stopping === 'timeout' && how.end !== 'returned'
-    run.resolve({ end: timedOut ? { end: 'timeout' } : how, cpuMs, logsCut, wedged })
+    run.resolve(outcome)
   }
 
   /** When nothing is in flight: the moment to let go a process that has grown too fat. */
@@ -236,20 +249,6 @@ export function startRunner({ process, headroom, onExit, onComplaint }: RunnerNe
     return how ? null : 'an end that is none'
   }
 
-  /** Lets a run execute when its hook has paid for what it moves and it is its turn. */
-  function enter(run: RunUnderWay, id: string, characters: number, go: () => void): void {
-    const wait = () => {
-      if (!runs.has(id)) return
-      turns.enter(run.pool, id, () => {
-        run.state = 'executing'
-        go()
-      })
-    }
-    const restMs = traffic(run.pool, characters)
-    if (restMs > 0) setTimeout(wait, restMs).unref()
-    else wait()
-  }
-
   function onCall(
     run: RunUnderWay,
     { id, n, method }: Extract<FromRunner, { t: 'call' }>,
@@ -259,11 +258,22 @@ export function startRunner({ process, headroom, onExit, onComplaint }: RunnerNe
     if (args.length > maxCallLength(run.limits)) return 'a call that is too long'
     if (run.stopping) return null
     run.state = 'waiting'
-    turns.leave(run.pool, id)
-    void run.host.call(method, args).then(answer => {
-      enter(run, id, args.length + answer.length, () => channel.send({ t: 'answer', id, n }, answer))
+    gate.leave(run.pool, id)
+    gate.pay(run.pool, args.length, async () => {
+      const answer = await run.host.call(method, args)
+      if (!runs.has(id)) return
+      gate.enter(run.pool, id, answer.length, () => {
+        run.state = 'executing'
+        channel.send({ t: 'answer', id, n }, answer)
+      })
     })
     return null
+  }
+
+  function begin(id: string, run: RunUnderWay, { pool, name, script, limits }: RunRequest, document: string): void {
+    run.state = 'executing'
+    run.wall = setTimeout(() => stop(id, 'timeout'), limits.wallMs)
+    channel.send({ t: 'run', id, pool, name, script, limits }, document)
   }
 
   return {
@@ -276,29 +286,21 @@ export function startRunner({ process, headroom, onExit, onComplaint }: RunnerNe
       return usable
     },
     kill,
-    async run({ pool, name, script, input, limits }, host, signal) {
+    async run(request, host, { signal, belongs }) {
+      const { pool, input, limits } = request
       const id = uuid()
       // Before it waits its turn: what can't be written fails its own caller, and not whoever leaves later.
       const document = JSON.stringify(input)
       const onAbort = () => stop(id, 'stopped')
-      const outcome = new Promise<RunOutcome>(resolve => {
-        const run: RunUnderWay = {
-          pool,
-          host,
-          limits,
-          resolve,
-          wall: undefined,
-          stopping: null,
-          state: 'held',
-          logLines: 0
-        }
+      const outcome = new Promise<RunOutcome | null>(resolve => {
+        const begun = { wall: undefined, stopping: null, state: 'held', logLines: 0 } as const
+        const run: RunUnderWay = { ...begun, pool, host, limits, resolve }
         runs.set(id, run)
         memory.start()
         signal.addEventListener('abort', onAbort, { once: true })
-        enter(run, id, document.length, () => {
-          run.wall = setTimeout(() => stop(id, 'timeout'), limits.wallMs)
-          channel.send({ t: 'run', id, pool, name, script, limits }, document)
-        })
+        gate.enter(pool, id, document.length, () =>
+          belongs() ? begin(id, run, request, document) : letGo(id, run, null)
+        )
         if (signal.aborted) stop(id, 'stopped')
         if (!usable) end(id, { end: 'lost', suspect: false })
       })

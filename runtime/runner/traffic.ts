@@ -5,11 +5,14 @@ const PER_SECOND = 8_000_000
 const AT_ONCE = 8_000_000
 const MAX_REMEMBERED = 1_000
 
+/** Counts characters that a hook moves; answers how long, in milliseconds, it has to wait before it goes on. */
+export type Traffic = (pool: string, characters: number) => number
+
 /**
- * Counts what a hook moves: calls, answers, results, logs. Answers how long, in milliseconds, it has to wait before it
- * goes on: what it moves is work for the main process, which serves all others too.
+ * An account of what each hook moves: calls, answers, results, logs. All of that is work for the main process, which
+ * serves all others too.
  */
-export function createTraffic(now: () => number = Date.now): (pool: string, characters: number) => number {
+export function createTraffic(now: () => number = Date.now): Traffic {
   const debts = new LRUCache<string, { characters: number; at: number }>({ max: MAX_REMEMBERED })
   return (pool, characters) => {
     const at = now()

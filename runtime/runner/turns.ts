@@ -9,6 +9,7 @@ export interface Turns {
 interface Group {
   inside: Set<string>
   waiting: Map<string, () => void>
+  admitting: boolean
 }
 
 /** Lets at most so many of a group in at once as `most` says at that moment. */
@@ -16,18 +17,22 @@ export function createTurns(most: (group: string) => number): Turns {
   const groups = new Map<string, Group>()
 
   function admit(name: string, group: Group): void {
+    // Who leaves as soon as it is let in does so within this loop.
+    if (group.admitting) return
+    group.admitting = true
     for (const [id, go] of group.waiting) {
-      if (group.inside.size >= most(name)) return
+      if (group.inside.size >= most(name)) break
       group.waiting.delete(id)
       group.inside.add(id)
       go()
     }
+    group.admitting = false
     if (group.inside.size === 0) groups.delete(name)
   }
 
   return {
     enter(name, id, go) {
-      const group = groups.get(name) ?? { inside: new Set(), waiting: new Map() }
+      const group = groups.get(name) ?? { inside: new Set(), waiting: new Map(), admitting: false }
       groups.set(name, group)
       group.waiting.set(id, go)
       admit(name, group)

@@ -157,6 +157,19 @@ test('turns: so many of a group at once, in order of arrival; groups are strange
   expect(log).toEqual(['1', '2', '6', '4', '5'])
 })
 
+test('turns: many that leave as soon as they are let in are let in one after the other', () => {
+  const turns = createTurns(() => 1)
+  const log: number[] = []
+  turns.enter('a', 'first', () => {})
+  for (let i = 0; i < 20_000; i++)
+    turns.enter('a', String(i), () => {
+      log.push(i)
+      turns.leave('a', String(i))
+    })
+  turns.leave('a', 'first')
+  expect(log).toEqual(Array.from({ length: 20_000 }, (_, i) => i))
+})
+
 const COUNT = "return db.selectOne('SELECT COUNT(*) AS n, COUNT(DISTINCT event_id) AS different FROM effects')"
 
 describe.each(engines)('in the whole product, on $engine', ({ make }) => {

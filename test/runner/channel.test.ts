@@ -4,6 +4,7 @@ import { readConfig } from '../../runtime/config.ts'
 import type { Limits, LogLine } from '../../runtime/model.ts'
 import type { RunnerProcess } from '../../runtime/runner/launch.ts'
 import { type RunHost, type RunOutcome, startRunner } from '../../runtime/runner/runner.ts'
+import { createTraffic } from '../../runtime/runner/traffic.ts'
 
 const LIMITS: Limits = { ...readConfig({}).limits.defaults, concurrency: 100 }
 
@@ -21,7 +22,10 @@ async function startBroken() {
       gone = listener
     }
   }
-  const runner = startRunner({ process, headroom: 1e12, onExit() {}, onComplaint: text => void told.push(text) })
+  const runner = startRunner({
+    ...{ process, headroom: 1e12, traffic: createTraffic(), onEnd() {}, onExit() {} },
+    onComplaint: text => void told.push(text)
+  })
   const received: { id: string; t: string }[] = []
   far.setEncoding('utf8').on('data', (chunk: string) => {
     for (const line of chunk.split('\n')) if (line !== '') received.push(JSON.parse(line.split('\t')[0] ?? ''))
@@ -39,7 +43,7 @@ async function startBroken() {
     runner.run(
       { pool: who, name: who, script: '', input: { payload: {}, env: {}, globals: {} }, limits: LIMITS },
       hostOf(who),
-      new AbortController().signal
+      { signal: new AbortController().signal, belongs: () => true }
     )
   const outcomes = [run('a'), run('b')] as [Promise<RunOutcome>, Promise<RunOutcome>]
   const settle = () => new Promise(resolve => setImmediate(() => setImmediate(() => setImmediate(resolve))))

@@ -109,6 +109,22 @@ describe('a runner that dies', () => {
   })
 })
 
+test('a hook that proves heavy goes on apart from others, with the runs that waited behind the first', async () => {
+  const own = createFleet({ runners: 1, concurrency: 32, logger: quietly })
+  await eventually(async () => own.health.up === 1)
+  const before = new Set(childrenOfThisProcess())
+  const script = 'const end = Date.now() + 300; while (Date.now() < end); return 1'
+  const request = {
+    ...{ pool: 'heavy', name: '/custom/heavy', script, limits: { ...LIMITS, cpuMs: 20_000 } },
+    input: { payload: {}, env: {}, globals: {} }
+  }
+  const options = { alone: false, signal: new AbortController().signal }
+  const outcomes = Array.from({ length: 20 }, () => own.run(request, slowHost().host, options))
+  for (const { end } of await Promise.all(outcomes)) expect(end).toEqual({ end: 'returned', value: 1 })
+  expect(childrenOfThisProcess().filter(pid => !before.has(pid))).toHaveLength(1)
+  own.close()
+})
+
 describe('quarantine', () => {
   test('runs one after the other, away from all others', async () => {
     const { host, waiting, answer } = slowHost()
