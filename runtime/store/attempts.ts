@@ -23,7 +23,7 @@ export async function insertAttempts(
   trx: Knex.Transaction,
   batch: { execution: { id: string }; attempt: Attempt | null }[]
 ): Promise<void> {
-  const rows = batch.flatMap(({ execution, attempt }) => (attempt ? [toRow(execution.id, attempt)] : []))
+  const rows = batch.flatMap(({ execution, attempt }) => (attempt ? [fromAttempt(execution.id, attempt)] : []))
   await insertRows(trx, 'sandhook_attempts', rows)
 }
 
@@ -45,7 +45,8 @@ export async function attemptsOf(db: Knex, executionId: string): Promise<Attempt
   }))
 }
 
-const toRow = (executionId: string, attempt: Attempt): AttemptRow => ({
+/** A run as a row. */
+export const fromAttempt = (executionId: string, attempt: Attempt): AttemptRow => ({
   execution_id: executionId,
   run: attempt.run,
   attempt: attempt.attempt,

@@ -176,7 +176,8 @@ const SQLITE_OUTAGES = /^SQLITE_(BUSY|FULL|IOERR|CANTOPEN|READONLY)/
 /** Too many connections, disk full, shutting down, read-only, connection killed, access denied while it restarts. */
 const OUTAGE_NUMBERS = new Set([1040, 1021, 1053, 1290, 1927, 1114, 1203, 1205, 1213, 1020])
 
-function isOutage(error: unknown): boolean {
+/** Whether an error says that the database is away, or takes nothing for now. */
+export function isOutage(error: unknown): boolean {
   const { code, errno, name, message } = error as { code?: string; errno?: number; name?: string; message?: string }
   return (
     OUTAGE_CODES.has(String(code)) ||
@@ -224,11 +225,15 @@ export async function upsertRows(trx: Transaction, table: string, key: string[],
   for (const chunk of chunksOf(rows)) await trx(table).insert(chunk).onConflict(key).merge()
 }
 
+/** How many characters a row holds, roughly. */
+export const lengthOfRow = (row: object): number =>
+  Object.values(row).reduce((sum, value) => sum + (typeof value === 'string' ? value.length : 8), 0)
+
 function* chunksOf(rows: object[]): Generator<object[]> {
   let chunk: object[] = []
   let bytes = 0
   for (const row of rows) {
-    const size = Object.values(row).reduce((sum, value) => sum + (typeof value === 'string' ? value.length * 2 : 16), 0)
+    const size = 2 * lengthOfRow(row)
     if (chunk.length === CHUNK_ROWS || (chunk.length > 0 && bytes + size > CHUNK_BYTES)) {
       yield chunk
       chunk = []

@@ -86,20 +86,26 @@ export async function knownEvents(trx: Knex.Transaction, ids: string[]): Promise
 
 /** Inserts new events in the caller's transaction; an id that exists fails the statement. */
 export async function insertEvents(trx: Knex.Transaction, events: HookEvent[], receivedAt: number): Promise<void> {
-  const rows: EventRow[] = events.map(event => ({
-    id: event.id,
-    event_key: event.eventKey,
-    payload: JSON.stringify(event.payload),
-    happened_at: event.timestamp,
-    owner: ownerOf(event.merId),
-    ordering_key: event.key,
-    source: event.source,
-    depth: event.depth,
-    data: toText(event.data ?? null),
-    received_at: receivedAt
-  }))
-  await insertRows(trx, 'sandhook_events', rows)
+  await insertRows(
+    trx,
+    'sandhook_events',
+    events.map(event => fromEvent(event, receivedAt))
+  )
 }
+
+/** An event as a row. */
+export const fromEvent = (event: HookEvent, receivedAt: number): EventRow => ({
+  id: event.id,
+  event_key: event.eventKey,
+  payload: JSON.stringify(event.payload),
+  happened_at: event.timestamp,
+  owner: ownerOf(event.merId),
+  ordering_key: event.key,
+  source: event.source,
+  depth: event.depth,
+  data: toText(event.data ?? null),
+  received_at: receivedAt
+})
 
 const toEvent = (row: EventRow): StoredEvent => ({
   id: row.id,

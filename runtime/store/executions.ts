@@ -2,10 +2,11 @@ import type { Knex } from 'knex'
 import { v7 as uuid } from 'uuid'
 import { RuntimeError } from '../errors.ts'
 import type { Attempt, Execution, ExecutionStatus, HookEvent, MerId } from '../model.ts'
-import { attemptsOf, insertAttempts } from './attempts.ts'
-import { type Also, type Changed, type Database, guarded, transact } from './database.ts'
-import { insertEvents } from './events.ts'
-import { type ExecutionRow, toExecution } from './execution-row.ts'
+import { attemptsOf, fromAttempt } from './attempts.ts'
+import { batched } from './batch.ts'
+import { type Also, type Changed, type Database, guarded, insertRows, lengthOfRow, transact } from './database.ts'
+import { fromEvent } from './events.ts'
+import { type ExecutionRow, fromExecution, toExecution } from './execution-row.ts'
 import { insertExecutions, requeue } from './queue.ts'
 import { ownerOf, type Page, type PageRequest, pageOf } from './row.ts'
 
@@ -30,10 +31,26 @@ export interface Backlog {
 
 const FINISHED = ['succeeded', 'dead', 'discarded'] as const
 
+/** What a call over HTTP leaves behind. */
+const RECORD = ['sandhook_events', 'sandhook_executions', 'sandhook_attempts'] as const
+
 export type ExecutionStore = ReturnType<typeof createExecutionStore>
 
 /** Executions to be looked at and repeated; the queue's own moves are in queue.ts. */
 export function createExecutionStore(db: Database) {
+  const record = batched<Record<(typeof RECORD)[number], object>>(
+    calls =>
+      transact(db, async trx => {
+        for (const table of RECORD)
+          await insertRows(
+            trx,
+            table,
+            calls.map(call => call[table])
+          )
+      }),
+    call => RECORD.reduce((sum, table) => sum + lengthOfRow(call[table]), 0)
+  )
+
   return guarded({
     /** One page of executions, the newest first. */
     async list(filter: ExecutionFilter, page: PageRequest): Promise<Page<Execution>> {
@@ -102,13 +119,12 @@ export function createExecutionStore(db: Database) {
       }),
 
     /** Remembers a call over HTTP, which never was in the queue: its event, execution and run. */
-    async record(event: HookEvent, execution: Execution, attempt: Attempt): Promise<void> {
-      await transact(db, async trx => {
-        await insertEvents(trx, [event], Date.now())
-        await insertExecutions(trx, [{ execution, lane: null }])
-        await insertAttempts(trx, [{ execution, attempt }])
-      })
-    },
+    record: (event: HookEvent, execution: Execution, attempt: Attempt): Promise<void> =>
+      record({
+        sandhook_events: fromEvent(event, Date.now()),
+        sandhook_executions: fromExecution(execution, null),
+        sandhook_attempts: fromAttempt(execution.id, attempt)
+      }),
 
     /** How many executions stand where; a merchant's own when given. */
     async counts(merId?: MerId): Promise<Record<string, number>> {

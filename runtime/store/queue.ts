@@ -4,7 +4,16 @@ import { v7 as uuid } from 'uuid'
 import type { Attempt, Execution, HookEvent } from '../model.ts'
 import { insertAttempts } from './attempts.ts'
 import { batched } from './batch.ts'
-import { type Database, guarded, insertRows, isDuplicate, isMysql, transact, upsertRows } from './database.ts'
+import {
+  type Database,
+  guarded,
+  insertRows,
+  isDuplicate,
+  isMysql,
+  lengthOfRow,
+  transact,
+  upsertRows
+} from './database.ts'
 import { dueHeads } from './due.ts'
 import { createEventStore, type StoredEvent } from './events.ts'
 import { type ExecutionRow, fromExecution, toExecution } from './execution-row.ts'
@@ -75,8 +84,9 @@ export function createQueue(db: Database, node: string, leaseMs: number) {
     return { claims, more }
   }
 
-  const journal = batched<object>(rows =>
-    transact(db, trx => upsertRows(trx, 'sandhook_journal', ['execution_id', 'attempt', 'call_no'], rows))
+  const journal = batched<object>(
+    rows => transact(db, trx => upsertRows(trx, 'sandhook_journal', ['execution_id', 'attempt', 'call_no'], rows)),
+    lengthOfRow
   )
 
   return guarded({
