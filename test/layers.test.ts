@@ -78,12 +78,15 @@ test('hooks import nothing, and require nothing but libraries', () => {
   expect(required.map(([, path]) => path).filter(path => !path?.startsWith('/lib/'))).toEqual([])
 })
 
-test('only config reads the environment, but for the time zone that runners are given', () => {
+test('only config reads the environment, but for the time zone that other processes are given', () => {
   const reads = (file: string) =>
     textOf(file)
       .matchAll(/process\.env(\.TZ)?/g)
       .map(([found]) => found)
       .toArray()
   expect(files.filter(file => reads(file).includes('process.env'))).toEqual(['runtime/config.ts'])
-  expect(files.filter(file => reads(file).includes('process.env.TZ'))).toEqual(['runtime/runner/launch.ts'])
+  expect(files.filter(file => reads(file).includes('process.env.TZ'))).toEqual([
+    'runtime/runner/launch.ts',
+    'runtime/host/sqlite/session.ts'
+  ])
 })

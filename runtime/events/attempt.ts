@@ -126,7 +126,10 @@ async function compose(
   const over = new AbortController()
   const hangUp = new AbortController()
   const endOfRun = AbortSignal.any([over.signal, signal])
-  const db = createDbHost({ shop, limits, mode: hook.transaction, read: needs.access(hook.merId), signal: endOfRun })
+  const db = createDbHost({
+    ...{ shop, limits, mode: hook.transaction, hook: hook.id },
+    ...{ read: needs.access(hook.merId), signal: endOfRun }
+  })
   const journal = await openJournal(needs.journal, execution, fence)
   const http = createHttpHost({
     ...{ client, limits, journal, targets, executionId: execution.id, permit: createSecretGuard(env.bound) },

@@ -39,6 +39,8 @@ export interface DbNeeds {
   shop: ShopDatabase
   limits: Limits
   mode: TransactionMode
+  /** Whose statements these are. */
+  hook: string
   /** Reads the script's statements as its owner may run them. */
   read: ReadScript
   /** Fires when the run is over. */
@@ -59,7 +61,7 @@ const MAX_CONFLICTS = 5
  * locks, opens one, in which everything else happens until `commit` or `rollback`. In mode `none` each statement
  * commits by itself, except within `db.transaction`.
  */
-export function createDbHost({ shop, limits, mode, read, signal }: DbNeeds): DbHost {
+export function createDbHost({ shop, limits, mode, hook, read, signal }: DbNeeds): DbHost {
   /** The transaction, from the moment that it is asked for: a run may be over before it is open. */
   let open: Promise<ShopTransaction> | null = null
   let marks = 0
@@ -72,7 +74,7 @@ export function createDbHost({ shop, limits, mode, read, signal }: DbNeeds): DbH
 
   async function run(statement: Statement, params: Param[]): Promise<Answer> {
     const writes = statement.kind === 'write' || statement.locks
-    const options = { bounds, signal, serverMs: limits.wallMs }
+    const options = { bounds, signal, serverMs: limits.wallMs, hook }
     if (open || (writes && mode === 'run')) return (await opened()).run(statement, params, options)
     return pastConflicts(() => shop.run(statement, params, options))
   }

@@ -22,6 +22,8 @@ export interface StatementOptions {
   signal: AbortSignal
   /** How long, in milliseconds, a server lets the statement run though nobody stops it. Default: 20 s or more. */
   serverMs?: number
+  /** Whose statement it is, where one hook's may not crowd out another's. */
+  hook?: string
 }
 
 /** Something that runs statements: the shop outside any transaction, or one open transaction. */

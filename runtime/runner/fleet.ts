@@ -84,7 +84,7 @@ export function createFleet({ runners, concurrency, logger }: FleetOptions): Fle
         member.worked = true
         wake()
       },
-      error => logger.error({ err: error }, 'A runner did not start')
+      error => closed || logger.error({ err: error }, 'A runner did not start')
     )
     return member
   }

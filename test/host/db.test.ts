@@ -35,7 +35,7 @@ const read = createAccess(new Map())(null)
 describe('the transaction of a run', () => {
   test('is rolled back even when the run is over before it is open', async () => {
     const { shop, log, open } = slowShop()
-    const db = createDbHost({ shop, limits, mode: 'run', read, signal })
+    const db = createDbHost({ shop, limits, mode: 'run', hook: 'h', read, signal })
     const writing = db.change('UPDATE t SET a = 1', [])
     const over = db.rollback()
     open()
@@ -46,7 +46,7 @@ describe('the transaction of a run', () => {
   test('is one for all that the run writes, and reads before it are outside', async () => {
     const { shop, log, open } = slowShop()
     open()
-    const db = createDbHost({ shop, limits, mode: 'run', read, signal })
+    const db = createDbHost({ shop, limits, mode: 'run', hook: 'h', read, signal })
     await db.change('UPDATE t SET a = 1', [])
     await db.change('UPDATE t SET a = 2', [])
     expect(await db.commit({ executionId: 'e', result: null, announcements: [] })).toBe('committed')
@@ -56,7 +56,7 @@ describe('the transaction of a run', () => {
   test('of mode "none" is opened by db.transaction only', async () => {
     const { shop, log, open } = slowShop()
     open()
-    const db = createDbHost({ shop, limits, mode: 'none', read, signal })
+    const db = createDbHost({ shop, limits, mode: 'none', hook: 'h', read, signal })
     await db.change('UPDATE t SET a = 1', [])
     expect(log).toEqual([])
     const outer = await db.begin()

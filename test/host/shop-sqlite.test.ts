@@ -1,5 +1,6 @@
+import { readFileSync } from 'node:fs'
 import Database from 'better-sqlite3'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { Param, Row, ShopDatabase } from '../../runtime/host/shop.ts'
 import { parseStatement } from '../../runtime/host/sql/statement.ts'
 import { openSqliteShop } from '../../runtime/host/sqlite/shop.ts'
@@ -148,4 +149,65 @@ test('gives the turn on when a statement or a wait fails', async () => {
   other.close()
   await expect(run('INSERT INTO t (nope) VALUES (1)')).rejects.toMatchObject({ code: 'DB_ERROR' })
   expect(await run('INSERT INTO t (a) VALUES (1)')).toMatchObject({ affected: 1 })
+})
+
+/** Would take longer than anyone lives. */
+const ENDLESS = `SELECT COUNT(*) AS n FROM ${Array.from({ length: 9 }, (_, i) => `t AS t${i}`).join(', ')}`
+const fill = async () => {
+  for (let i = 0; i < 100; i++) await run('INSERT INTO t (a) VALUES (?)', i)
+}
+const bounded = (sql: string, options: { hook?: string; serverMs?: number; signal?: AbortSignal } = {}) =>
+  shop.run(parseStatement(sql), [], { bounds: BOUNDS, signal: never, ...options })
+
+describe('a statement without an end', () => {
+  beforeEach(fill)
+
+  test('is ended by its limit, as MariaDB says it; nobody else waits for it', async () => {
+    const ends = bounded(ENDLESS, { hook: 'hostile', serverMs: 500 })
+    const more = bounded(ENDLESS, { hook: 'hostile', serverMs: 500 })
+    for (let i = 0; i < 20; i++)
+      expect(await bounded('SELECT 1 AS n', { hook: 'other', serverMs: 60_000 })).toEqual({ rows: [{ n: 1 }] })
+    for (const statement of [ends, more])
+      await expect(statement).rejects.toMatchObject({
+        ...{ code: 'DB_ERROR', data: { errno: 1969 } },
+        message: expect.stringContaining('gives a statement 0.5 s): select fewer rows, or add an index')
+      })
+    expect(await rows('SELECT COUNT(*) AS n FROM t')).toEqual([{ n: 100 }])
+  })
+
+  test('is ended when its run is over', async () => {
+    const end = new AbortController()
+    const statement = bounded(ENDLESS, { signal: end.signal })
+    await rows('SELECT 1')
+    end.abort(new Error('time limit'))
+    await expect(statement).rejects.toMatchObject({ code: 'DB_ERROR' })
+    expect(await Promise.all([rows('SELECT 1 AS n'), rows('SELECT 2 AS n')])).toEqual([[{ n: 1 }], [{ n: 2 }]])
+  })
+
+  test('undoes the transaction that it is in, and the next writer goes on', async () => {
+    const options = { bounds: BOUNDS, signal: never, serverMs: 300 }
+    const transaction = await shop.begin(never)
+    await transaction.run(parseStatement('UPDATE t SET b = "x"'), [], options)
+    await expect(
+      transaction.run(parseStatement(`UPDATE t SET b = (${ENDLESS.replace('AS n', '')})`), [], options)
+    ).rejects.toMatchObject({ code: 'DB_ERROR' })
+    await expect(transaction.run(parseStatement('SELECT 1'), [], options)).rejects.toMatchObject({
+      code: 'DB_CONFLICT'
+    })
+    await expect(transaction.commit()).rejects.toMatchObject({ code: 'DB_CONFLICT' })
+    expect(await run('UPDATE t SET a = a + 1000')).toMatchObject({ affected: 100 })
+    expect(await rows('SELECT COUNT(b) AS n FROM t')).toEqual([{ n: 0 }])
+  })
+})
+
+test('a connection whose process is killed is opened anew', async () => {
+  await run('INSERT INTO t (a) VALUES (1)')
+  const transaction = await shop.begin(never)
+  await rows('SELECT 1')
+  const processes = readFileSync(`/proc/${process.pid}/task/${process.pid}/children`, 'utf8').trim().split(' ')
+  expect(processes).toHaveLength(2)
+  for (const pid of processes) process.kill(Number(pid), 'SIGKILL')
+  await transaction.rollback()
+  await expect.poll(() => rows('SELECT a FROM t').catch(() => null)).toEqual([{ a: 1 }])
+  expect(await run('INSERT INTO t (a) VALUES (2)')).toMatchObject({ affected: 1 })
 })

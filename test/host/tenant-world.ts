@@ -112,7 +112,7 @@ export async function tryOut(shop: TestShop, read: ReadScript, statements: [stri
     return { ...transaction, commit: () => lookAndUndo(transaction) }
   }
   const database = { ...shop.database, begin }
-  const db = createDbHost({ shop: database, limits, mode: 'run', read, signal })
+  const db = createDbHost({ shop: database, limits, mode: 'run', hook: 'h', read, signal })
   const seen: Seen[] = []
   for (const [sql, ...params] of statements) {
     try {

@@ -1,17 +1,17 @@
-/** One at a time, in the order of asking. */
+/** So many at a time, in the order of asking. */
 export interface Turns {
   /** Resolves when it is the caller's turn, with what ends it (once; later calls do nothing). Rejects when the signal fires first. */
   take: (signal: AbortSignal) => Promise<() => void>
 }
 
-/** A queue for something that only one may use at a time, and that nobody may wait for in vain. */
-export function makeTurns(): Turns {
+/** A queue for something that `most` may use at a time, and that nobody may wait for in vain. */
+export function makeTurns(most = 1): Turns {
   const waiting: (() => void)[] = []
-  let taken = false
+  let taken = 0
   const next = () => {
     const first = waiting.shift()
     if (first) first()
-    else taken = false
+    else taken--
   }
   const turn = () => {
     let over = false
@@ -24,8 +24,8 @@ export function makeTurns(): Turns {
   return {
     take: async signal => {
       signal.throwIfAborted()
-      if (!taken) {
-        taken = true
+      if (taken < most) {
+        taken++
         return turn()
       }
       await new Promise<void>((resolve, reject) => {

@@ -1,0 +1,79 @@
+import { stopped } from '../result.ts'
+import type { Answer } from '../shop.ts'
+import type { Request } from './engine.ts'
+import { type Session, startSession } from './session.ts'
+import { makeTurns, type Turns } from './turns.ts'
+
+/** Connections that read: one more than a hook with slow statements can keep busy. */
+const READERS = 2
+
+export interface Readers {
+  /** Executes a request as `Session.ask` does, after those of the same hook. */
+  ask: (request: Request, options: ReadOptions) => Promise<Answer>
+  close: () => Promise<void>
+}
+
+export interface ReadOptions {
+  signal: AbortSignal
+  limitMs: number
+  hook?: string | undefined
+}
+
+/** Sessions that read, started when they are needed. */
+export function openReaders(file: string): Readers {
+  const places = makeTurns(READERS)
+  const idle: Session[] = []
+  const all = new Set<Session>()
+  const hooks = new Map<string, { turns: Turns; users: number }>()
+
+  /** One of the hook's reads at a time. */
+  async function inTurn(hook: string, signal: AbortSignal, work: () => Promise<Answer>): Promise<Answer> {
+    const line = hooks.get(hook) ?? { turns: makeTurns(), users: 0 }
+    hooks.set(hook, line)
+    line.users++
+    try {
+      const done = await line.turns.take(signal).catch(() => {
+        throw stopped(signal)
+      })
+      return await work().finally(done)
+    } finally {
+      if (--line.users === 0) hooks.delete(hook)
+    }
+  }
+
+  function take(): Session {
+    for (let session = idle.pop(); session; session = idle.pop()) {
+      if (session.alive) return session
+      all.delete(session)
+    }
+    const session = startSession(file, 'read')
+    all.add(session)
+    return session
+  }
+
+  async function read(request: Request, options: ReadOptions): Promise<Answer> {
+    const done = await places.take(options.signal).catch(() => {
+      throw stopped(options.signal)
+    })
+    const session = take()
+    try {
+      return await session.ask(request, options)
+    } finally {
+      // What was broken off may go on for a moment.
+      void session.idle().then(() => {
+        idle.push(session)
+        done()
+      })
+    }
+  }
+
+  return {
+    ask: (request, options) => {
+      const work = () => read(request, options)
+      return options.hook === undefined ? work() : inTurn(options.hook, options.signal, work)
+    },
+    async close() {
+      await Promise.all([...all].map(session => session.end()))
+    }
+  }
+}
