@@ -2,7 +2,7 @@ import { LRUCache } from 'lru-cache'
 
 /** What a hook may move between a process and us in the long run, in characters a second, and at once. */
 const PER_SECOND = 8_000_000
-const AT_ONCE = 8_000_000
+const AT_ONCE = 1_000_000
 const MAX_REMEMBERED = 1_000
 
 /** Counts characters that a hook moves; answers how long, in milliseconds, it has to wait before it goes on. */

@@ -41,14 +41,20 @@ export function openReaders(file: string): Readers {
     }
   }
 
-  function take(): Session {
-    for (let session = idle.pop(); session; session = idle.pop()) {
-      if (session.alive) return session
-      all.delete(session)
-    }
+  function start(): void {
     const session = startSession(file, 'read')
     all.add(session)
-    return session
+    idle.push(session)
+  }
+
+  /** There always is one: as many sessions are idle as places are free. */
+  function take(): Session {
+    // All at once, when they are first needed: the second one is wanted when the first one is slow.
+    while (all.size < READERS) start()
+    const session = idle.shift() as Session
+    if (session.alive) return session
+    all.delete(session)
+    return take()
   }
 
   async function read(request: Request, options: ReadOptions): Promise<Answer> {
