@@ -3,6 +3,7 @@ import Database from 'better-sqlite3'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { Param, Row, ShopDatabase } from '../../runtime/host/shop.ts'
 import { parseStatement } from '../../runtime/host/sql/statement.ts'
+import { startSession } from '../../runtime/host/sqlite/session.ts'
 import { openSqliteShop } from '../../runtime/host/sqlite/shop.ts'
 import { translate } from '../../runtime/host/sqlite/translate.ts'
 import { makeSqlite, type TestDatabase } from '../support/databases.ts'
@@ -163,16 +164,30 @@ describe('a statement without an end', () => {
   beforeEach(fill)
 
   test('is ended by its limit, as MariaDB says it; nobody else waits for it', async () => {
-    const ends = bounded(ENDLESS, { hook: 'hostile', serverMs: 500 })
-    const more = bounded(ENDLESS, { hook: 'hostile', serverMs: 500 })
+    const hostile = { hook: 'hostile', serverMs: 500 }
+    const ends = Promise.allSettled([bounded(ENDLESS, hostile), bounded(ENDLESS, hostile)])
     for (let i = 0; i < 20; i++)
       expect(await bounded('SELECT 1 AS n', { hook: 'other', serverMs: 60_000 })).toEqual({ rows: [{ n: 1 }] })
-    for (const statement of [ends, more])
-      await expect(statement).rejects.toMatchObject({
-        ...{ code: 'DB_ERROR', data: { errno: 1969 } },
-        message: expect.stringContaining('gives a statement 0.5 s): select fewer rows, or add an index')
+    for (const end of await ends)
+      expect(end).toMatchObject({
+        reason: {
+          ...{ code: 'DB_ERROR', data: { errno: 1969 } },
+          message: expect.stringContaining('gives a statement 0.5 s): select fewer rows, or add an index')
+        }
       })
     expect(await rows('SELECT COUNT(*) AS n FROM t')).toEqual([{ n: 100 }])
+  })
+
+  test.each([
+    ['gathers', 'SELECT JSON_GROUP_ARRAY(a.a) FROM', ''],
+    ['groups', 'SELECT a.a FROM', 'GROUP BY RAND() LIMIT 1']
+  ])('is ended when it %s more than memory holds', async (_, select, rest) => {
+    const tables = ['a', 'b', 'c', 'd', 'e'].map(name => `t AS ${name}`).join(', ')
+    const session = startSession(file, 'read')
+    const sql = `${select} ${tables} ${rest}`
+    const statement = session.ask({ do: 'read', sql, params: [], bounds: BOUNDS, within: false }, { limitMs: 600_000 })
+    await expect(statement).rejects.toMatchObject({ code: 'DB_ERROR', message: expect.stringContaining('memory') })
+    expect(session.alive).toBe(false)
   })
 
   test('is ended when its run is over', async () => {
@@ -205,7 +220,7 @@ test('a connection whose process is killed is opened anew', async () => {
   const transaction = await shop.begin(never)
   await rows('SELECT 1')
   const processes = readFileSync(`/proc/${process.pid}/task/${process.pid}/children`, 'utf8').trim().split(' ')
-  expect(processes).toHaveLength(2)
+  expect(processes).toHaveLength(3)
   for (const pid of processes) process.kill(Number(pid), 'SIGKILL')
   await transaction.rollback()
   await expect.poll(() => rows('SELECT a FROM t').catch(() => null)).toEqual([{ a: 1 }])

@@ -51,6 +51,8 @@ function connect(file: string, access: 'read' | 'write'): Database.Database {
     for (const pragma of access === 'read' ? ['query_only = ON'] : ['journal_mode = WAL', 'synchronous = FULL'])
       connection.pragma(pragma)
     connection.pragma('foreign_keys = ON')
+    // What a statement has to sort is to fill its process's memory, which is watched, and no disk.
+    connection.pragma('temp_store = MEMORY')
   } catch (error) {
     connection.close()
     throw sqliteFailure(error)

@@ -1,6 +1,6 @@
 /**
  * A process that executes statements on a SQLite file: arguments are the file and `read` or `write`. It ends with the
- * process that has started it, in the middle of a statement too.
+ * process that has started it, and when a statement takes too much memory, in the middle of it.
  */
 import { getPriority, setPriority } from 'node:os'
 import { Worker } from 'node:worker_threads'
@@ -13,8 +13,12 @@ const [file = '', access = 'read'] = process.argv.slice(2)
 // Behind the main process, which serves everybody.
 setPriority(Math.min(19, getPriority() + 5))
 
+/** What this process may hold, in bytes: many times the largest result. */
+const MOST_BYTES = 512 * 1024 * 1024
 /** Nothing else can run in this thread while SQLite is at a statement. */
-const WATCH = `setInterval(() => process.ppid === ${process.ppid} || process.kill(process.pid, 'SIGKILL'), 500)`
+const WATCH = `setInterval(() => {
+  if (process.ppid !== ${process.ppid} || process.memoryUsage.rss() > ${MOST_BYTES}) process.kill(process.pid, 'SIGKILL')
+}, 50)`
 new Worker(WATCH, { eval: true, resourceLimits: { maxOldGenerationSizeMb: 8 } }).unref()
 
 // Whoever stops the product tells the whole group; what still runs needs its database.

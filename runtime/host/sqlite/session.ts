@@ -26,6 +26,7 @@ export interface Session {
 }
 
 interface Pending {
+  request: Request
   resolve: (answer: Answer) => void
   reject: (error: RuntimeError) => void
 }
@@ -45,7 +46,7 @@ export function startSession(file: string, access: 'read' | 'write'): Session {
 
   const lose = () => {
     alive = false
-    for (const { reject } of pending.values()) reject(unavailable())
+    for (const { request, reject } of pending.values()) reject(lost(request))
     pending.clear()
     rest.resolve()
   }
@@ -69,7 +70,7 @@ export function startSession(file: string, access: 'read' | 'write'): Session {
     },
     async ask(request, { signal, limitMs }) {
       if (signal?.aborted) throw stopped(signal)
-      if (!alive) throw unavailable()
+      if (!alive) throw lost(request)
       const id = ++requests
       const { promise, resolve, reject } = Promise.withResolvers<Answer>()
       let timer = setTimeout(() => {
@@ -93,7 +94,7 @@ export function startSession(file: string, access: 'read' | 'write'): Session {
           then(value)
         }
       if (pending.size === 0) rest = Promise.withResolvers()
-      pending.set(id, { resolve: settling(resolve), reject: settling(reject) })
+      pending.set(id, { request, resolve: settling(resolve), reject: settling(reject) })
       child.send({ id, request })
       return promise
     },
@@ -101,6 +102,7 @@ export function startSession(file: string, access: 'read' | 'write'): Session {
       if (pending.size > 0) await rest.promise
     },
     async end() {
+      child.ref()
       kill()
       await gone
     }
@@ -121,11 +123,11 @@ function launch(file: string, access: string): ChildProcess {
   return child
 }
 
-const unavailable = (): RuntimeError =>
-  new RuntimeError(
-    'DB_UNAVAILABLE',
-    "The shop's database has ended in the middle of a statement; the run is tried again"
-  )
+/** Nobody else is at it when a statement is, so it is that statement's doing; and its run's, that it is tried again. */
+const lost = (request: Request): RuntimeError =>
+  request.do === 'tell'
+    ? new RuntimeError('DB_UNAVAILABLE', "The shop's database has ended; the run is tried again")
+    : new RuntimeError('DB_ERROR', 'The statement has taken too much memory, or its process was killed: select less')
 
 /** As MariaDB says it. */
 const tooSlow = (limitMs: number): RuntimeError =>
