@@ -170,6 +170,9 @@ test('turns: many that leave as soon as they are let in are let in one after the
   expect(log).toEqual(Array.from({ length: 20_000 }, (_, i) => i))
 })
 
+const TEN = `(${Array.from({ length: 10 }, (_, i) => `SELECT ${i} AS n`).join(' UNION ALL ')})`
+const ENDLESS = `SELECT COUNT(*) FROM ${Array.from({ length: 14 }, (_, i) => `${TEN} AS t${i}`).join(', ')}`
+
 const COUNT = "return db.selectOne('SELECT COUNT(*) AS n, COUNT(DISTINCT event_id) AS different FROM effects')"
 
 describe.each(engines)('in the whole product, on $engine', ({ make }) => {
@@ -239,6 +242,21 @@ describe.each(engines)('in the whole product, on $engine', ({ make }) => {
       expect([422, 503]).toContain(status)
       expect(['HOOK_SYNTAX', 'RUNNER_LOST']).toContain(body.code)
     }
+  })
+
+  test('sql-07: statements without an end are ended, and hold up nobody else', async () => {
+    const script = `return db.selectValue(${JSON.stringify(ENDLESS)})`
+    await makeHook('/custom/endless', 'ENDLESS', script, { retry: { attempts: 1 }, limits: { wallMs: 4_000 } })
+    const events = Array.from({ length: 4 }, (_, i) => ({ eventKey: 'ENDLESS', payload: String(i) }))
+    await sandhook.call('POST', '/events', events)
+    await eventually(async () => (await executions('/custom/endless')).some(({ status }) => status === 'running'))
+    for (let i = 0; i < 10; i++) expect((await sandhook.call('GET', '/custom/count')).status).toBe(200)
+    const ended = await eventually(async () => {
+      const all = await executions('/custom/endless')
+      return all.every(({ status }) => status === 'dead') && all
+    })
+    for (const { error } of ended) expect(['HOOK_TIMEOUT', 'HOOK_THREW']).toContain(error?.code)
+    expect((await sandhook.call('GET', '/readyz')).status).toBe(200)
   })
 
   test('prc-03: SIGTERM while a run loops ends the product in time', async () => {
