@@ -68,7 +68,7 @@ export function createDbHost({ shop, limits, mode, hook, read, signal }: DbNeeds
   const bounds = { rows: limits.dbRows, bytes: limits.dbBytes }
 
   const opened = (): Promise<ShopTransaction> => {
-    open ??= shop.begin(signal)
+    open ??= shop.begin(signal, hook)
     return open
   }
 

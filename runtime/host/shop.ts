@@ -49,8 +49,8 @@ export interface ShopTransaction extends StatementRunner {
 /** The shop's database: the one that `db` in scripts talks to. */
 export interface ShopDatabase extends StatementRunner {
   readonly engine: 'mysql' | 'sqlite'
-  /** Opens a transaction; waits for a free connection (MySQL) or for the writer's turn (SQLite). */
-  begin: (signal: AbortSignal) => Promise<ShopTransaction>
+  /** Opens a transaction of this hook; waits for a free connection (MySQL) or for the writer's turn (SQLite). */
+  begin: (signal: AbortSignal, hook?: string) => Promise<ShopTransaction>
   /** Throws DB_UNAVAILABLE when the database does not answer. */
   ping: () => Promise<void>
   close: () => Promise<void>

@@ -128,6 +128,30 @@ test('gives writers their turn in order, and readers theirs at once', async () =
   expect(order).toEqual(['read', 'second', 'third'])
 })
 
+test('a hook that wants to write again and again lets others write between', async () => {
+  const order: string[] = []
+  const first = await shop.begin(never, 'a')
+  const write = async (hook: string, what: string) => {
+    const transaction = await shop.begin(never, hook)
+    order.push(what)
+    await transaction.commit()
+  }
+  const all = [write('a', 'a2'), write('a', 'a3'), write('b', 'b1'), write('b', 'b2')]
+  await first.commit()
+  await Promise.all(all)
+  expect(order).toEqual(['b1', 'a2', 'b2', 'a3'])
+})
+
+test('who gives up waiting leaves its place to the next of its hook', async () => {
+  const first = await shop.begin(never, 'a')
+  const end = new AbortController()
+  const [gone, next] = [shop.begin(end.signal, 'a'), shop.begin(never, 'a')]
+  end.abort(new Error('time limit'))
+  await expect(gone).rejects.toMatchObject({ code: 'DB_ERROR' })
+  await first.rollback()
+  await (await next).commit()
+})
+
 test('waits, without blocking, for another program that writes', async () => {
   const other = new Database(file)
   other.exec('BEGIN IMMEDIATE')

@@ -2,7 +2,7 @@ import { stopped } from '../result.ts'
 import type { Answer } from '../shop.ts'
 import type { Request } from './engine.ts'
 import { type Session, startSession } from './session.ts'
-import { makeTurns, type Turns } from './turns.ts'
+import { makeTurns } from './turns.ts'
 
 /** Connections that read: one more than a hook with slow statements can keep busy. */
 const READERS = 2
@@ -24,22 +24,6 @@ export function openReaders(file: string): Readers {
   const places = makeTurns(READERS)
   const idle: Session[] = []
   const all = new Set<Session>()
-  const hooks = new Map<string, { turns: Turns; users: number }>()
-
-  /** One of the hook's reads at a time. */
-  async function inTurn(hook: string, signal: AbortSignal, work: () => Promise<Answer>): Promise<Answer> {
-    const line = hooks.get(hook) ?? { turns: makeTurns(), users: 0 }
-    hooks.set(hook, line)
-    line.users++
-    try {
-      const done = await line.turns.take(signal).catch(() => {
-        throw stopped(signal)
-      })
-      return await work().finally(done)
-    } finally {
-      if (--line.users === 0) hooks.delete(hook)
-    }
-  }
 
   function start(): void {
     const session = startSession(file, 'read')
@@ -57,26 +41,21 @@ export function openReaders(file: string): Readers {
     return take()
   }
 
-  async function read(request: Request, options: ReadOptions): Promise<Answer> {
-    const done = await places.take(options.signal).catch(() => {
-      throw stopped(options.signal)
-    })
-    const session = take()
-    try {
-      return await session.ask(request, options)
-    } finally {
-      // What was broken off may go on for a moment.
-      void session.idle().then(() => {
-        idle.push(session)
-        done()
-      })
-    }
-  }
-
   return {
-    ask: (request, options) => {
-      const work = () => read(request, options)
-      return options.hook === undefined ? work() : inTurn(options.hook, options.signal, work)
+    async ask(request, options) {
+      const done = await places.take(options.signal, options.hook).catch(() => {
+        throw stopped(options.signal)
+      })
+      const session = take()
+      try {
+        return await session.ask(request, options)
+      } finally {
+        // What was broken off may go on for a moment.
+        void session.idle().then(() => {
+          idle.push(session)
+          done()
+        })
+      }
     },
     async close() {
       await Promise.all([...all].map(session => session.end()))

@@ -25,10 +25,10 @@ const PING = parseStatement('SELECT 1')
  * The shop in a SQLite file (made when there is none), for trying things out and for small shops. Scripts speak MySQL to
  * it: see `translate` for what is the same and what is not.
  *
- * Reads go to connections that cannot write and see what is committed; a hook has one read under way at a time, so that
- * its slow ones leave room for others'. Writers take turns, in the order of asking: one holds the file from its first
- * write to its end, while it waits for HTTP too, and only other writers wait for it. `affected` counts the rows matched,
- * changed or not.
+ * Reads go to connections that cannot write and see what is committed. Writers take turns, in the order of asking: one
+ * holds the file from its first write to its end, while it waits for HTTP too, and only other writers wait for it. A hook
+ * has one read under way at a time, and one of its runs waits for the writers' turn, so that a slow hook leaves room for
+ * others. `affected` counts the rows matched, changed or not.
  *
  * SQLite can't be interrupted, so each connection is in a process of its own, which is ended when a statement takes more
  * than five seconds or outlasts its run.
@@ -37,8 +37,8 @@ export function openSqliteShop(file: string): ShopDatabase {
   const readers = openReaders(file)
   let writer: Session | null = null
   const turns = makeTurns()
-  const begin = async (signal: AbortSignal): Promise<ShopTransaction> => {
-    const done = await turns.take(signal).catch(() => {
+  const begin = async (signal: AbortSignal, hook?: string): Promise<ShopTransaction> => {
+    const done = await turns.take(signal, hook).catch(() => {
       throw stopped(signal)
     })
     try {
@@ -54,7 +54,7 @@ export function openSqliteShop(file: string): ShopDatabase {
     engine: 'sqlite',
     run: async (statement, params, options) => {
       if (statement.kind === 'read') return readers.ask(requestOf(statement, params, options, false), boundsOf(options))
-      const transaction = await begin(options.signal)
+      const transaction = await begin(options.signal, options.hook)
       try {
         const answer = await transaction.run(statement, params, options)
         await transaction.commit()
