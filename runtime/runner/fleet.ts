@@ -1,9 +1,9 @@
 import type { Logger } from 'pino'
 import type { CheckResult } from '../sandbox/wire.ts'
+import { createGate } from './gate.ts'
 import { confinement, launchRunner } from './launch.ts'
 import { createRecords, type Place } from './records.ts'
 import { type RunHost, type Runner, type RunOutcome, type RunRequest, startRunner } from './runner.ts'
-import { createTraffic } from './traffic.ts'
 
 export interface FleetOptions {
   /** Runner processes that share the work. */
@@ -60,7 +60,7 @@ export function createFleet({ runners, concurrency, logger }: FleetOptions): Fle
   const waiting: (() => void)[] = []
   const listeners: (() => void)[] = []
   const records = createRecords()
-  const traffic = createTraffic()
+  const gate = createGate(runners)
   const reserved: Record<'apart' | 'alone', Member | null> = { apart: null, alone: null }
   let quarantineTurn: Promise<unknown> = Promise.resolve()
   let checkTurn: Promise<unknown> = Promise.resolve()
@@ -69,7 +69,7 @@ export function createFleet({ runners, concurrency, logger }: FleetOptions): Fle
   function start(place: Place, onGone: () => void): Member {
     const runner = startRunner({
       process: launchRunner(place),
-      ...{ headroom: HEADROOM[place], traffic, onEnd: records.note },
+      ...{ headroom: HEADROOM[place], gate, onEnd: records.note },
       onComplaint: text => logger.warn({ runner: runner.pid }, `A runner complained: ${text}`),
       onExit: () => {
         member.up = false

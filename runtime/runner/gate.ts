@@ -1,22 +1,25 @@
 import { createPlaces } from './places.ts'
-import type { Traffic } from './traffic.ts'
+import { createTraffic } from './traffic.ts'
 import { createTurns } from './turns.ts'
 
-/** Who may execute in a process at this moment. */
+/** Who may execute at this moment. */
 export interface Gate {
   /** Calls `go` when the hook has paid for these characters and it is the run's turn; never once the run has left. */
   enter: (pool: string, id: string, characters: number, go: () => void) => void
   /** Calls `go` when the hook has paid for these characters, whether it is anyone's turn or not. */
   pay: (pool: string, characters: number, go: () => void) => void
+  /** The hook has moved these characters already: what it does next waits for it. */
+  charge: (pool: string, characters: number) => void
   /** The run executes nothing any more, or gives up waiting. */
   leave: (pool: string, id: string) => void
   /** Tells of a run that has ended by itself, or, with null, that it had to be ended. */
   note: (pool: string, executedMs: number | null) => void
 }
 
-/** A gate that lets a hook's runs in as it has earned places, and pays for what it moves. */
-export function createGate(traffic: Traffic): Gate {
-  const places = createPlaces()
+/** A gate before `processes` that share the work: a hook's runs go in as it has earned places, and paid for what it moves. */
+export function createGate(processes: number): Gate {
+  const traffic = createTraffic()
+  const places = createPlaces(processes)
   const turns = createTurns(places.of)
   const paying = new Set<string>()
 
@@ -28,6 +31,7 @@ export function createGate(traffic: Traffic): Gate {
 
   return {
     pay,
+    charge: (pool, characters) => void traffic(pool, characters),
     enter(pool, id, characters, go) {
       paying.add(id)
       pay(pool, characters, () => paying.delete(id) && turns.enter(pool, id, go))

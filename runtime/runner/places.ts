@@ -1,10 +1,10 @@
 import { LRUCache } from 'lru-cache'
 
-/** Runs of a hook that may execute at once in a process: of one that nobody knows, and of one that has proved short. */
-const LEAST = 1
-const MOST = 16
-/** A run that executes for longer, in milliseconds, costs its hook all that it has earned. */
+/** What a run may execute, in milliseconds, and still be short, or be no burden. */
 const SHORT_MS = 50
+const FAIR_MS = 100
+/** Short runs of one hook that may execute at once for each process that there is. */
+const MOST_EACH = 16
 const MAX_REMEMBERED = 1_000
 
 export interface Places {
@@ -14,15 +14,16 @@ export interface Places {
 }
 
 /**
- * How many runs of a hook may execute at once: more with each short one. So a hook that hogs the processor does so with
- * few runs, and short ones need not wait for one another.
+ * How many runs of a hook may execute at once in `processes` that share the work: one of a hook that nobody knows, one
+ * more with each short run, one for each process when they are longer, and one again when they are a burden. So a hook
+ * that hogs the processor does so with few runs, and short ones need not wait for one another.
  */
-export function createPlaces(): Places {
+export function createPlaces(processes: number): Places {
   const earned = new LRUCache<string, number>({ max: MAX_REMEMBERED })
-  const of = (pool: string) => earned.get(pool) ?? LEAST
-  return {
-    of,
-    note: (pool, executedMs) =>
-      void earned.set(pool, executedMs !== null && executedMs < SHORT_MS ? Math.min(MOST, of(pool) + 1) : LEAST)
+  const of = (pool: string) => earned.get(pool) ?? 1
+  const after = (pool: string, executedMs: number | null) => {
+    if (executedMs === null || executedMs > FAIR_MS) return 1
+    return executedMs > SHORT_MS ? processes : Math.min(MOST_EACH * processes, of(pool) + 1)
   }
+  return { of, note: (pool, executedMs) => void earned.set(pool, after(pool, executedMs)) }
 }

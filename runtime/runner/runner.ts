@@ -11,10 +11,9 @@ import {
 } from '../sandbox/wire.ts'
 import { createChecks } from './checks.ts'
 import { isHeader, readEnd } from './frames.ts'
-import { createGate } from './gate.ts'
+import type { Gate } from './gate.ts'
 import type { RunnerProcess } from './launch.ts'
 import { residentBytes, watchMemory } from './memory.ts'
-import type { Traffic } from './traffic.ts'
 
 /** A script to be run once, in an isolate of `pool`: the same hook, owner and version. */
 export interface RunRequest {
@@ -59,7 +58,7 @@ export interface RunnerNeeds {
   process: RunnerProcess
   /** What the process may hold beyond its runs' limits, in bytes. */
   headroom: number
-  traffic: Traffic
+  gate: Gate
   /** Told how each run ended, before another one begins in its place. */
   onEnd: (pool: string, outcome: RunOutcome) => void
   /** Told once, when the process is gone. */
@@ -104,14 +103,13 @@ const MAX_LOG_LINE = 64 * 1024
  * sends, every `run` ends: by its outcome, or as `lost` when the process is gone. A process that breaks the protocol is
  * killed: it is served only for runs that it was given, by the ids that only it knows, one call at a time.
  */
-export function startRunner({ process, headroom, traffic, onEnd, onExit, onComplaint }: RunnerNeeds): Runner {
+export function startRunner({ process, headroom, gate, onEnd, onExit, onComplaint }: RunnerNeeds): Runner {
   const runs = new Map<string, RunUnderWay>()
   const checks = createChecks({
     send: (id, script) => channel.send({ t: 'check', id, script }),
     onLate: killBlamelessly,
     onEnd: rest
   })
-  const gate = createGate(traffic)
   const { promise: ready, resolve: nowReady, reject: neverReady } = Promise.withResolvers<void>()
   ready.catch(() => {})
 
@@ -235,7 +233,7 @@ export function startRunner({ process, headroom, traffic, onEnd, onExit, onCompl
   }
 
   function onLog(run: RunUnderWay, { at, level, message }: Extract<FromRunner, { t: 'log' }>): string | null {
-    traffic(run.pool, message.length)
+    gate.charge(run.pool, message.length)
     if (++run.logLines > run.limits.logLines || message.length > MAX_LOG_LINE) return 'more log than it may'
     run.host.log({ at, level, message })
     return null
@@ -244,7 +242,7 @@ export function startRunner({ process, headroom, traffic, onEnd, onExit, onCompl
   function onDone(run: RunUnderWay, header: Extract<FromRunner, { t: 'done' }>, document: string): string | null {
     const isTooLong = document.length > Math.max(2 * run.limits.resultBytes, MAX_LOG_LINE)
     const how = isTooLong ? null : readEnd(document)
-    traffic(run.pool, document.length)
+    gate.charge(run.pool, document.length)
     if (how) end(header.id, how, header)
     return how ? null : 'an end that is none'
   }

@@ -2,9 +2,9 @@ import { duplexPair } from 'node:stream'
 import { describe, expect, test } from 'vitest'
 import { readConfig } from '../../runtime/config.ts'
 import type { Limits, LogLine } from '../../runtime/model.ts'
+import { createGate } from '../../runtime/runner/gate.ts'
 import type { RunnerProcess } from '../../runtime/runner/launch.ts'
 import { type RunHost, type RunOutcome, startRunner } from '../../runtime/runner/runner.ts'
-import { createTraffic } from '../../runtime/runner/traffic.ts'
 
 const LIMITS: Limits = { ...readConfig({}).limits.defaults, concurrency: 100 }
 
@@ -23,7 +23,7 @@ async function startBroken() {
     }
   }
   const runner = startRunner({
-    ...{ process, headroom: 1e12, traffic: createTraffic(), onEnd() {}, onExit() {} },
+    ...{ process, headroom: 1e12, gate: createGate(1), onEnd() {}, onExit() {} },
     onComplaint: text => void told.push(text)
   })
   const received: { id: string; t: string }[] = []
