@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import { getPriority } from 'node:os'
 import { pino } from 'pino'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { readConfig } from '../../runtime/config.ts'
@@ -121,7 +122,9 @@ test('a hook that proves heavy goes on apart from others, with the runs that wai
   const options = { alone: false, signal: new AbortController().signal }
   const outcomes = Array.from({ length: 20 }, () => own.run(request, slowHost().host, options))
   for (const { end } of await Promise.all(outcomes)) expect(end).toEqual({ end: 'returned', value: 1 })
-  expect(childrenOfThisProcess().filter(pid => !before.has(pid))).toHaveLength(1)
+  // The other fleet may be replacing what the tests above have killed.
+  const apart = childrenOfThisProcess().filter(pid => !before.has(pid) && getPriority(pid) > getPriority() + 10)
+  expect(apart).toHaveLength(1)
   own.close()
 })
 
