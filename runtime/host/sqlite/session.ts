@@ -29,6 +29,8 @@ interface Pending {
   request: Request
   resolve: (answer: Answer) => void
   reject: (error: RuntimeError) => void
+  /** Nothing need end it any more. */
+  spare: () => void
 }
 
 const ENTRY = fileURLToPath(new URL('process.ts', import.meta.url))
@@ -44,18 +46,24 @@ export function startSession(file: string, access: 'read' | 'write'): Session {
   let alive = true
   let requests = 0
 
+  const settle = (id: number): Pending | undefined => {
+    const asked = pending.get(id)
+    asked?.spare()
+    pending.delete(id)
+    if (pending.size === 0) rest.resolve()
+    return asked
+  }
   const lose = () => {
     alive = false
-    for (const { request, reject } of pending.values()) reject(lost(request))
-    pending.clear()
-    rest.resolve()
+    for (const [id, { request, reject }] of pending) {
+      settle(id)
+      reject(lost(request))
+    }
   }
   child.on('error', lose)
   child.on('close', lose)
   child.on('message', (reply: Reply) => {
-    const asked = pending.get(reply.id)
-    pending.delete(reply.id)
-    if (pending.size === 0) rest.resolve()
+    const asked = settle(reply.id)
     if ('answer' in reply) asked?.resolve(reply.answer)
     else asked?.reject(new RuntimeError(reply.error.code, reply.error.message, { data: reply.error.data }))
   })
@@ -83,18 +91,12 @@ export function startSession(file: string, access: 'read' | 'write'): Session {
         timer = setTimeout(kill, GRACE_MS)
       }
       signal?.addEventListener('abort', onAbort, { once: true })
-      const settle = () => {
+      const spare = () => {
         clearTimeout(timer)
         signal?.removeEventListener('abort', onAbort)
       }
-      const settling =
-        <T>(then: (value: T) => void) =>
-        (value: T) => {
-          settle()
-          then(value)
-        }
       if (pending.size === 0) rest = Promise.withResolvers()
-      pending.set(id, { request, resolve: settling(resolve), reject: settling(reject) })
+      pending.set(id, { request, resolve, reject, spare })
       child.send({ id, request })
       return promise
     },
