@@ -84,10 +84,7 @@ export function createQueue(db: Database, node: string, leaseMs: number) {
     return { claims, more }
   }
 
-  const journal = batched<object>(
-    rows => transact(db, trx => upsertRows(trx, 'sandhook_journal', ['execution_id', 'attempt', 'call_no'], rows)),
-    lengthOfRow
-  )
+  const journal = batched<JournalRow>(rows => transact(db, async trx => writeJournal(trx, node, rows)), lengthOfRow)
 
   return guarded({
     claim,
@@ -128,7 +125,7 @@ export function createQueue(db: Database, node: string, leaseMs: number) {
     /** Writes what became of a batch, in one transaction. Answers the ids whose lease was lost meanwhile. */
     settle: (batch: Settlement[]): Promise<Set<string>> => transact(db, trx => settleBatch(trx, node, batch)),
 
-    /** Keeps a completed call before the script sees its answer. */
+    /** Keeps a completed call before the script sees its answer, unless its run has lost its lease. */
     journal: (executionId: string, attempt: number, entry: JournalEntry): Promise<void> =>
       journal({
         execution_id: executionId,
@@ -219,6 +216,32 @@ async function settleBatch(trx: Knex.Transaction, node: string, batch: Settlemen
   await upsertRows(trx, 'sandhook_executions', ['id'], rows)
   await forgetJournal(trx, kept)
   return new Set(lost.map(({ claim }) => claim.execution.id))
+}
+
+interface JournalRow {
+  execution_id: string
+  attempt: number
+  call_no: number
+  fingerprint: string
+  answer: string
+}
+
+/**
+ * Writes what still serves somebody: calls of executions that this node runs, and of calls over HTTP, which are not in
+ * the table yet. A node that was held up finds its executions run and settled by others, who have forgotten the journal.
+ */
+async function writeJournal(trx: Knex.Transaction, node: string, rows: JournalRow[]): Promise<void> {
+  const found: { id: string; node: string | null; status: string }[] = await trx('sandhook_executions')
+    .whereIn(
+      'id',
+      rows.map(row => row.execution_id)
+    )
+    .orderBy('id')
+    .forUpdate()
+    .select('id', 'node', 'status')
+  const lost = new Set(found.filter(row => row.node !== node || row.status !== 'running').map(row => row.id))
+  const kept = rows.filter(row => !lost.has(row.execution_id))
+  await upsertRows(trx, 'sandhook_journal', ['execution_id', 'attempt', 'call_no'], kept)
 }
 
 /** The journal serves only runs that repeat the same attempt. */

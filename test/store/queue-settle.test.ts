@@ -177,6 +177,24 @@ onEachEngine('the journal', store => {
     expect(await queue.journaled('x', 1)).toEqual([{ callNo: 1, fingerprint: 'other', answer: 'second' }])
   })
 
+  test('takes nothing from a node that has lost the execution, and what others say with it', async () => {
+    const [lost, own] = await enqueue(store.db, {}, {})
+    const late = createQueue(store.db, 'late', LAPSED_MS)
+    await claimAll(late)
+    await late.reap()
+    const queue = open()
+    const claims = await claimAll(queue)
+    const writes = [late.journal(lost as string, 1, entry(1, 'late')), queue.journal(own as string, 1, entry(1, 'own'))]
+    await Promise.all(writes)
+    expect([await queue.journaled(lost as string, 1), await queue.journaled(own as string, 1)]).toEqual([
+      [],
+      [entry(1, 'own')]
+    ])
+    await queue.settle(claims.map(claim => succeeded(claim)))
+    await queue.journal(own as string, 1, entry(2, 'after the end'))
+    for (const id of [lost, own]) expect(await queue.journaled(id as string, 1)).toEqual([])
+  })
+
   describe('of an execution', () => {
     const http = { kind: 'http' as const, summary: 'GET http://erp/', at: 1, durationMs: 1 }
 
