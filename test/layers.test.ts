@@ -7,7 +7,7 @@ const ROOT = fileURLToPath(new URL('../', import.meta.url))
 
 /** A room imports only from lower layers; rooms of the same layer are strangers. From 6 on they build the others. */
 const LAYERS: Record<string, number> = {
-  ...{ errors: 0, json: 0, model: 0, 'config-files': 0 },
+  ...{ errors: 0, json: 0, model: 0, 'config-files': 0, 'child-process': 0 },
   ...{ config: 1, store: 1, sandbox: 1, host: 2, runner: 3, events: 5, admin: 5, demo: 5 },
   ...{ 'secret-key': 6, startup: 6, feeds: 6, amqp: 6, engine: 7, main: 8 }
 }
@@ -85,8 +85,5 @@ test('only config reads the environment, but for the time zone that other proces
       .map(([found]) => found)
       .toArray()
   expect(files.filter(file => reads(file).includes('process.env'))).toEqual(['runtime/config.ts'])
-  expect(files.filter(file => reads(file).includes('process.env.TZ'))).toEqual([
-    'runtime/runner/launch.ts',
-    'runtime/host/sqlite/session.ts'
-  ])
+  expect(files.filter(file => reads(file).includes('process.env.TZ'))).toEqual(['runtime/child-process.ts'])
 })

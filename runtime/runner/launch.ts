@@ -1,8 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { realpathSync } from 'node:fs'
-import { getPriority, setPriority } from 'node:os'
 import type { Duplex } from 'node:stream'
 import { fileURLToPath } from 'node:url'
+import { standBack, timeZone } from '../child-process.ts'
 import { type Confinement, findConfinement } from './confine.ts'
 import type { Place } from './records.ts'
 
@@ -53,8 +53,8 @@ export function launchRunner(place: Place, entry = ENTRY): RunnerProcess {
   const child = spawn(command, args, {
     stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
     cwd: ROOT,
-    // A time zone, and that threads share what memory they get from the system: it would seem used for long after.
-    env: { MALLOC_ARENA_MAX: '2', ...(process.env.TZ === undefined ? {} : { TZ: process.env.TZ }) }
+    // Threads share what memory they get from the system: it would seem used for long after.
+    env: { MALLOC_ARENA_MAX: '2', ...timeZone() }
   })
   standBack(child, NICENESS[place])
   child.stdio[3]?.on('error', () => {})
@@ -64,15 +64,6 @@ export function launchRunner(place: Place, entry = ENTRY): RunnerProcess {
     kill: () => void child.kill('SIGKILL'),
     onComplaint: listener => relayComplaints(child, listener),
     onGone: listener => void child.once('close', listener)
-  }
-}
-
-/** Before it has threads, which take it over. */
-function standBack({ pid }: ChildProcess, niceness: number): void {
-  try {
-    if (pid !== undefined) setPriority(pid, Math.min(19, getPriority() + niceness))
-  } catch {
-    // It is gone already, or this system has no such thing.
   }
 }
 

@@ -1,8 +1,8 @@
 /**
  * What a quiet hook notices of hostile ones: for each kind of attack, how long its callers wait alone and beside it.
- * Rounds of both alternate, because machines drift. The attacker, a process of its own,
- * has eight calls of one hook under way all the time; the
- * quiet hook reads one row, 40 times a second, over HTTP. It does not measure: an attacker with many hooks, many nodes.
+ * Rounds of both alternate, because machines drift. The attacker, a process of its own, has eight calls of one hook under
+ * way all the time; the quiet hook reads one row, 40 times a second, over HTTP. It does not measure: an attacker with many
+ * hooks, many nodes.
  */
 import { fork } from 'node:child_process'
 import { once } from 'node:events'

@@ -2,16 +2,12 @@
  * A process that executes statements on a SQLite file: arguments are the file and `read` or `write`. It ends with the
  * process that has started it, and when a statement takes too much memory, in the middle of it.
  */
-import { getPriority, setPriority } from 'node:os'
 import { Worker } from 'node:worker_threads'
 import type { RuntimeError } from '../../errors.ts'
 import { openEngine, type Request } from './engine.ts'
 import type { Reply } from './session.ts'
 
 const [file = '', access = 'read'] = process.argv.slice(2)
-
-// Behind the main process, which serves everybody.
-setPriority(Math.min(19, getPriority() + 5))
 
 /** What this process may hold, in bytes: many times the largest result. */
 const MOST_BYTES = 512 * 1024 * 1024

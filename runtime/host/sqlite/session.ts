@@ -1,6 +1,7 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
+import { standBack, timeZone } from '../../child-process.ts'
 import { type ErrorCode, RuntimeError } from '../../errors.ts'
 import { stopped } from '../result.ts'
 import type { Answer } from '../shop.ts'
@@ -36,6 +37,8 @@ interface Pending {
 const ENTRY = fileURLToPath(new URL('process.ts', import.meta.url))
 /** How long, in milliseconds, a statement may go on for when its run is over. */
 const GRACE_MS = 100
+/** How far it stands back behind the main process: as runners do. */
+const NICENESS = 5
 
 /** Starts a process that executes statements on this file; its first request may be asked at once. */
 export function startSession(file: string, access: 'read' | 'write'): Session {
@@ -114,11 +117,11 @@ export function startSession(file: string, access: 'read' | 'write'): Session {
 function launch(file: string, access: string): ChildProcess {
   const child = fork(ENTRY, [file, access], {
     execArgv: ['--no-node-snapshot', '--disable-warning=ExperimentalWarning'],
-    // A time zone, which the dates of statements are in, and nothing that is secret.
-    env: process.env.TZ === undefined ? {} : { TZ: process.env.TZ },
+    env: timeZone(),
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
     serialization: 'advanced'
   })
+  standBack(child, NICENESS)
   // It is no reason for this process to stay.
   child.unref()
   child.channel?.unref()
