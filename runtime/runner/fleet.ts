@@ -116,13 +116,13 @@ export function createFleet({ runners, concurrency, logger }: FleetOptions): Fle
 
   /** Waits for a runner, at most so long as it takes a dead one to be replaced. */
   async function comesFree(find: () => Runner | undefined): Promise<Runner> {
-    for (const until = Date.now() + MAX_WAIT_MS; ; ) {
+    for (const until = performance.now() + MAX_WAIT_MS; ; ) {
       const found = find()
       if (found) return found
-      if (Date.now() >= until) throw new Error('No runner process has been free for a while.')
+      if (performance.now() >= until) throw new Error('No runner process has been free for a while.')
       await new Promise<void>(resolve => {
         waiting.push(resolve)
-        setTimeout(resolve, until - Date.now()).unref()
+        setTimeout(resolve, until - performance.now()).unref()
       })
     }
   }

@@ -33,7 +33,7 @@ export function watchMemory({ pid, headroom, granted, onExceeded }: MemoryNeeds)
   let timer: NodeJS.Timeout | null = null
 
   const look = () => {
-    const now = Date.now()
+    const now = performance.now()
     const resident = residentBytes(pid)
     // A process gives little back to the system: what a burst of runs took, it holds for long after them.
     const budget = floor(now, resident) + ceiling(now, granted()) + headroom

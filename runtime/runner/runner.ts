@@ -91,12 +91,20 @@ export interface Runner {
 const MB = 1024 * 1024
 /** By itself: all others were ended. */
 const ENDED: ReadonlySet<string> = new Set(['returned', 'exited', 'threw'])
+/** How long a process may take to start: a second on a busy machine, more than this only when it never will. */
+const START_MS = 30_000
 /** How long an isolate may take to end when told, before its whole process is killed. */
 const GRACE_MS = 250
 /** What a process without runs may still hold before another one takes its place. */
 const MOST_IDLE_BYTES = 512 * MB
 /** What a line of log may have in characters; the facade cuts it shorter. */
 const MAX_LOG_LINE = 64 * 1024
+
+/** What a run was told to stop for is how it ended, also when others took the process along meanwhile. */
+function endOf(stopping: RunUnderWay['stopping'], how: RunOutcome['end']): RunOutcome['end'] {
+  if (stopping === 'timeout' && how.end !== 'returned') return { end: 'timeout' }
+  return stopping === 'stopped' && how.end === 'lost' ? { end: 'stopped' } : how
+}
 
 /**
  * Speaks for a runner process. This side owns the wall clock and the process's memory; whatever the process does or
@@ -125,8 +133,10 @@ export function startRunner({ process, headroom, gate, onEnd, onExit, onComplain
     granted: () => checks.bytes + [...runs.values()].reduce((sum, { limits }) => sum + limits.memoryMb * MB, 0),
     onExceeded: killForMemory
   })
+  const late = setTimeout(kill, START_MS).unref()
   process.onComplaint(onComplaint)
   process.onGone(() => {
+    clearTimeout(late)
     memory.stop()
     neverReady(new Error('The runner process ended while it started.'))
     killSuspiciously()
@@ -137,8 +147,7 @@ export function startRunner({ process, headroom, gate, onEnd, onExit, onComplain
   function end(id: string, how: RunOutcome['end'], { cpuMs = 0, logsCut = 0, wedged = false } = {}): void {
     const run = runs.get(id)
     if (!run) return
-    const timedOut = run.stopping === 'timeout' && how.end !== 'returned'
-    const outcome: RunOutcome = { end: timedOut ? { end: 'timeout' } : how, cpuMs, logsCut, wedged }
+    const outcome: RunOutcome = { end: endOf(run.stopping, how), cpuMs, logsCut, wedged }
     gate.note(run.pool, ENDED.has(how.end) ? cpuMs : null)
     onEnd(run.pool, outcome)
     letGo(id, run, outcome)
@@ -228,6 +237,7 @@ export function startRunner({ process, headroom, gate, onEnd, onExit, onComplain
   function onReady(): string | null {
     if (isReady) return 'that it is ready, twice'
     isReady = true
+    clearTimeout(late)
     nowReady()
     return null
   }

@@ -12,7 +12,7 @@ export type Traffic = (pool: string, characters: number) => number
  * An account of what each hook moves: calls, answers, results, logs. All of that is work for the main process, which
  * serves all others too.
  */
-export function createTraffic(now: () => number = Date.now): Traffic {
+export function createTraffic(now: () => number = performance.now.bind(performance)): Traffic {
   const debts = new LRUCache<string, { characters: number; at: number }>({ max: MAX_REMEMBERED })
   return (pool, characters) => {
     const at = now()

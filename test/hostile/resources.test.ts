@@ -37,7 +37,10 @@ function quickHost(): RunHost & { lines: string[]; longest: number } {
   return host
 }
 
-/** Runs a script as the dispatcher does: what a runner's death has taken along runs again; here, alone at once. */
+/**
+ * Runs a script as the dispatcher does: what a runner's death has taken along runs again; here, alone at once. What then
+ * costs its runner again is to blame for that.
+ */
 async function run(script: string, limits: Partial<Limits> = {}, host: RunHost = quickHost()): Promise<RunOutcome> {
   const request = {
     ...{ pool: script, name: '/custom/test', script, limits: { ...LIMITS, ...limits } },
@@ -46,7 +49,7 @@ async function run(script: string, limits: Partial<Limits> = {}, host: RunHost =
   const { signal } = new AbortController()
   for (let alone = false; ; ) {
     const outcome = await fleet.run(request, host, { alone, signal })
-    if (outcome.end.end !== 'lost') return outcome
+    if (outcome.end.end !== 'lost' || outcome.wedged) return outcome
     alone = true
   }
 }

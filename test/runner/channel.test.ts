@@ -1,5 +1,5 @@
 import { duplexPair } from 'node:stream'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { readConfig } from '../../runtime/config.ts'
 import type { Limits, LogLine } from '../../runtime/model.ts'
 import { createGate } from '../../runtime/runner/gate.ts'
@@ -39,11 +39,12 @@ async function startBroken() {
     },
     log: line => void logs.push(line)
   })
+  const abort = new AbortController()
   const run = (who: string) =>
     runner.run(
       { pool: who, name: who, script: '', input: { payload: {}, env: {}, globals: {} }, limits: LIMITS },
       hostOf(who),
-      { signal: new AbortController().signal, belongs: () => true }
+      { signal: abort.signal, belongs: () => true }
     )
   const outcomes = [run('a'), run('b')] as [Promise<RunOutcome>, Promise<RunOutcome>]
   const settle = () => new Promise(resolve => setImmediate(() => setImmediate(() => setImmediate(resolve))))
@@ -53,7 +54,7 @@ async function startBroken() {
     far.write(bytes)
     await settle()
   }
-  return { runner, outcomes, served, logs, told, a, b, say, close: () => gone() }
+  return { runner, outcomes, served, logs, told, a, b, say, abort, close: () => gone() }
 }
 
 const frame = (header: unknown, document?: unknown): string =>
@@ -131,6 +132,23 @@ describe('a runner that a script has broken', () => {
     await broken.say(frame({ t: 'call', id: broken.a, n: 2, method: 'three' }, []))
     expect(broken.served).toHaveLength(2)
     expect((await broken.outcomes[1]).end.end).toBe('lost')
+  })
+
+  test('has its runs ended as stopped, when they were told to and none of them obeys', async () => {
+    const broken = await startBroken()
+    broken.abort.abort()
+    for (const outcome of broken.outcomes) expect((await outcome).end).toEqual({ end: 'stopped' })
+    expect(broken.runner.usable).toBe(false)
+  })
+
+  test('is killed when it has not started after half a minute', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    const [silent, greeting] = [await startBroken(), await startBroken()]
+    await greeting.say(frame({ t: 'ready' }))
+    vi.advanceTimersByTime(30_000)
+    vi.useRealTimers()
+    expect([silent.runner.usable, greeting.runner.usable]).toEqual([false, true])
+    await expect(silent.runner.ready).rejects.toThrow('ended while it started')
   })
 
   test('can send any bytes: 24 000 frames, mutated and of chance, and this process lives', async () => {
