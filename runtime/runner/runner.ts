@@ -75,8 +75,8 @@ export interface Runner {
   /** False once it was killed or is gone: it takes no more runs. */
   readonly usable: boolean
   /**
-   * Never rejects. Aborting `signal` ends the run as `stopped`. Answers null when `belongs` says, as its turn comes,
-   * that the run should begin elsewhere.
+   * Never rejects. Aborting `signal` ends the run as `stopped`. Answers null when the run should begin elsewhere: this
+   * process takes no more, or `belongs` says so as its turn comes.
    */
   run: (
     request: RunRequest,
@@ -295,6 +295,9 @@ export function startRunner({ process, headroom, gate, onEnd, onExit, onComplain
     },
     kill,
     async run(request, host, { signal, belongs }) {
+      // Its first look kills a process that has grown too fat while nobody looked.
+      if (usable) memory.start()
+      if (!usable) return null
       const { pool, input, limits } = request
       const id = uuid()
       // Before it waits its turn: what can't be written fails its own caller, and not whoever leaves later.
@@ -304,19 +307,17 @@ export function startRunner({ process, headroom, gate, onEnd, onExit, onComplain
         const begun = { wall: undefined, stopping: null, state: 'held', logLines: 0 } as const
         const run: RunUnderWay = { ...begun, pool, host, limits, resolve }
         runs.set(id, run)
-        memory.start()
         signal.addEventListener('abort', onAbort, { once: true })
+        if (signal.aborted) return stop(id, 'stopped')
         gate.enter(pool, id, document.length, () =>
           belongs() ? begin(id, run, request, document) : letGo(id, run, null)
         )
-        if (signal.aborted) stop(id, 'stopped')
-        if (!usable) end(id, { end: 'lost', suspect: false })
       })
       // The signal outlives its runs: those of a whole node hang on it.
       return outcome.finally(() => signal.removeEventListener('abort', onAbort))
     },
     check(script) {
-      memory.start()
+      if (usable) memory.start()
       const result = checks.start(script)
       if (!usable) checks.lose()
       return result

@@ -2,19 +2,19 @@ import { duplexPair } from 'node:stream'
 import { describe, expect, test, vi } from 'vitest'
 import { readConfig } from '../../runtime/config.ts'
 import type { Limits, LogLine } from '../../runtime/model.ts'
-import { createGate } from '../../runtime/runner/gate.ts'
+import { createGate, type Gate } from '../../runtime/runner/gate.ts'
 import type { RunnerProcess } from '../../runtime/runner/launch.ts'
 import { type RunHost, type RunOutcome, startRunner } from '../../runtime/runner/runner.ts'
 
 const LIMITS: Limits = { ...readConfig({}).limits.defaults, concurrency: 100 }
 
 /** A runner process of the test's own making, with two runs in it: it says what the test says. */
-async function startBroken() {
+async function startBroken({ gate = createGate(1), ...needs }: { gate?: Gate; pid?: number; headroom?: number } = {}) {
   const [pipe, far] = duplexPair()
   let gone = () => {}
   const told: string[] = []
   const process: RunnerProcess = {
-    pid: undefined,
+    pid: needs.pid,
     pipe,
     kill: () => setImmediate(() => gone()),
     onComplaint() {},
@@ -23,7 +23,7 @@ async function startBroken() {
     }
   }
   const runner = startRunner({
-    ...{ process, headroom: 1e12, gate: createGate(1), onEnd() {}, onExit() {} },
+    ...{ process, headroom: needs.headroom ?? 1e12, gate, onEnd() {}, onExit() {} },
     onComplaint: text => void told.push(text)
   })
   const received: { id: string; t: string }[] = []
@@ -139,6 +139,14 @@ describe('a runner that a script has broken', () => {
     broken.abort.abort()
     for (const outcome of broken.outcomes) expect((await outcome).end).toEqual({ end: 'stopped' })
     expect(broken.runner.usable).toBe(false)
+  })
+
+  test('too fat to begin a run has it begin elsewhere, in the place that its hook still has', async () => {
+    const gate = createGate(1)
+    const fat = await startBroken({ gate, pid: process.pid, headroom: -1e12 })
+    expect(await Promise.all(fat.outcomes)).toEqual([null, null])
+    expect(fat.runner.usable).toBe(false)
+    expect(await startBroken({ gate })).toMatchObject({ a: expect.any(String), b: expect.any(String) })
   })
 
   test('is killed when it has not started after half a minute', async () => {
