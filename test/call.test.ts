@@ -249,7 +249,7 @@ test('a caller that hangs up ends the run, what it waited for, and nothing of it
   await eventually(async () => waiting.size === 1)
   controller.abort()
   expect(await calling).toBe('AbortError')
-  await eventually(async () => (await live()) === 0 && waiting.size === 0, 3_000)
+  await eventually(async () => (await live()) === 0 && waiting.size === 0, 20_000)
   expect(await eventually(async () => lastOf('/custom/long'))).toMatchObject({ status: 'failed' })
   expect((await call('/custom/door')).status).toBe(200)
 })

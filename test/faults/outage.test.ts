@@ -5,7 +5,7 @@ import { openDatabase } from '../../runtime/store/database.ts'
 import { freshMysql } from '../support/databases.ts'
 import { type Launched, launch } from '../support/launch.ts'
 import { startProxy } from '../support/proxy.ts'
-import { slowPartner } from '../support/run-hook.ts'
+import { holdingPartner } from '../support/run-hook.ts'
 import { eventually } from '../support/sandhook.ts'
 
 const TOKEN = 'test-admin-token-0123456789'
@@ -187,13 +187,15 @@ describe.skipIf(!inject('mysqlUrl'))('a database that is away', () => {
     const proxy = await proxyTo(url)
     const sandhook = start({ DATABASE_URL: proxy.through(url), SHOP_DATABASE_URL: url })
     await sandhook.url
-    const script = `http.get('${await slowPartner(200)}'); return payload.event.attempt`
+    const partner = await holdingPartner()
+    const script = `http.get('${partner.url}'); return payload.event.attempt`
     await ask(sandhook, 'POST', '/admin/v1/hooks', { path: '/custom/nap', events: ['NAP'], script })
     const nap = (id: string) => ({ id, eventKey: 'NAP', payload: id })
     const ids = Array.from({ length: 40 }, (_, i) => `nap-${i}`)
     expect((await ask(sandhook, 'POST', '/events', ids.map(nap))).status).toBe(202)
-    await eventually(async () => (await ask(sandhook, 'GET', '/admin/v1/stats')).body.live.inFlight > 0)
+    await eventually(async () => partner.requests.length > 0)
     await proxy.set('hang')
+    partner.release()
     const answers = await Promise.all([
       ...Array.from({ length: 12 }, (_, i) => ask(sandhook, 'POST', '/events', nap(`lost-${i}`))),
       ask(sandhook, 'GET', '/admin/v1/executions')
@@ -214,14 +216,16 @@ describe.skipIf(!inject('mysqlUrl'))('a database that is away', () => {
     const proxy = await proxyTo(url)
     const sandhook = start({ DATABASE_URL: proxy.through(url) })
     await sandhook.url
-    const script = `http.get('${await slowPartner(500)}'); return 1`
+    const partner = await holdingPartner()
+    const script = `http.get('${partner.url}'); return 1`
     await ask(sandhook, 'POST', '/admin/v1/hooks', { path: '/custom/nap', events: ['NAP'], script })
     const events = [1, 2, 3].map(no => ({ eventKey: 'NAP', payload: no }))
     expect((await ask(sandhook, 'POST', '/events', events)).status).toBe(202)
-    await eventually(async () => (await ask(sandhook, 'GET', '/admin/v1/stats')).body.live.inFlight > 0)
+    await eventually(async () => partner.requests.length > 0)
     await proxy.set('hang')
     const asked = Date.now()
     sandhook.kill('SIGTERM')
+    partner.release()
     expect(await sandhook.ended).toBe(0)
     expect(Date.now() - asked).toBeLessThan(10_500)
   })

@@ -148,7 +148,7 @@ onEachEngine('the outbox', (store, engine) => {
     start(outbox, accept)
     for (const payload of ['first', 'second']) {
       await insert(sql, [row(payload)])
-      await eventually(async () => (await left()) === 0, 3_000)
+      await eventually(async () => (await left()) === 0)
     }
     expect(order).toEqual(['first', 'second'])
   })
@@ -264,7 +264,7 @@ onMysql('the outbox of several nodes', (store, engine) => {
     const slow = await sql.transaction()
     await slow('sandhook_outbox').insert(row('slow'))
     await insert(sql, [row('fast')])
-    await eventually(async () => order.includes('fast'), 3_000)
+    await eventually(async () => order.includes('fast'))
     expect(order).toEqual(['fast'])
     // What is picked up meanwhile locks nothing that the shop needs.
     await slow('sandhook_outbox').insert(row('slower'))
@@ -341,9 +341,9 @@ onEachEngine('a lease', (store, { engine }) => {
     await loser.release()
   })
   test('goes to another node when its own is gone', async () => {
-    const [a, b] = [make('a', 300), make('b', 300)]
+    const [a, b] = [make('a', 3_000), make('b', 3_000)]
     expect([await a.hold(), await b.hold()]).toEqual([true, false])
-    await eventually(() => b.hold(), 3_000)
+    await eventually(() => b.hold())
     expect(await a.hold()).toBe(false)
     await b.release()
   })

@@ -110,6 +110,14 @@ export async function slowPartner(ms: number): Promise<string> {
   return partner.url
 }
 
+/** A partner that answers nobody until it is released, or the running test ends. */
+export async function holdingPartner(): Promise<Partner & { release: () => void }> {
+  const { promise: released, resolve: release } = Promise.withResolvers<void>()
+  const partner = await startPartner(() => released.then(() => ({ body: {} })))
+  onTestFinished(partner.close)
+  return { ...partner, release }
+}
+
 function parse(text: string): Json {
   try {
     return JSON.parse(text)
