@@ -12,8 +12,8 @@ export interface Gate {
   charge: (pool: string, characters: number) => void
   /** The run executes nothing any more, or gives up waiting. */
   leave: (pool: string, id: string) => void
-  /** Tells of a run that has ended by itself, or, with null, that it had to be ended. */
-  note: (pool: string, executedMs: number | null) => void
+  /** Tells what each turn of a run that ended by itself took on average; null: it had to be ended. */
+  note: (pool: string, turnMs: number | null) => void
 }
 
 /** A gate before `processes` that share the work: a hook's runs go in as it has earned places, and paid for what it moves. */
@@ -32,10 +32,12 @@ export function createGate(processes: number): Gate {
   return {
     pay,
     charge: (pool, characters) => void traffic(pool, characters),
-    enter(pool, id, characters, go) {
-      paying.add(id)
-      pay(pool, characters, () => paying.delete(id) && turns.enter(pool, id, go))
-    },
+    // In this order: of those that owe something, one after the other pays and goes.
+    enter: (pool, id, characters, go) =>
+      turns.enter(pool, id, () => {
+        paying.add(id)
+        pay(pool, characters, () => paying.delete(id) && go())
+      }),
     leave(pool, id) {
       paying.delete(id)
       turns.leave(pool, id)

@@ -52,6 +52,8 @@ interface RunUnderWay {
   /** `held`: its turn to begin has not come. `waiting`: for an answer of ours, so it executes nothing. */
   state: 'held' | 'executing' | 'waiting'
   logLines: number
+  /** How often it began to execute, or went on after a call. */
+  turns: number
 }
 
 export interface RunnerNeeds {
@@ -148,7 +150,7 @@ export function startRunner({ process, headroom, gate, onEnd, onExit, onComplain
     const run = runs.get(id)
     if (!run) return
     const outcome: RunOutcome = { end: endOf(run.stopping, how), cpuMs, logsCut, wedged }
-    gate.note(run.pool, ENDED.has(how.end) ? cpuMs : null)
+    gate.note(run.pool, ENDED.has(how.end) ? cpuMs / run.turns : null)
     onEnd(run.pool, outcome)
     letGo(id, run, outcome)
   }
@@ -272,6 +274,7 @@ export function startRunner({ process, headroom, gate, onEnd, onExit, onComplain
       if (!runs.has(id)) return
       gate.enter(run.pool, id, answer.length, () => {
         run.state = 'executing'
+        run.turns++
         channel.send({ t: 'answer', id, n }, answer)
       })
     })
@@ -304,7 +307,7 @@ export function startRunner({ process, headroom, gate, onEnd, onExit, onComplain
       const document = JSON.stringify(input)
       const onAbort = () => stop(id, 'stopped')
       const outcome = new Promise<RunOutcome | null>(resolve => {
-        const begun = { wall: undefined, stopping: null, state: 'held', logLines: 0 } as const
+        const begun = { wall: undefined, stopping: null, state: 'held', logLines: 0, turns: 1 } as const
         const run: RunUnderWay = { ...begun, pool, host, limits, resolve }
         runs.set(id, run)
         signal.addEventListener('abort', onAbort, { once: true })

@@ -104,6 +104,8 @@ function poolOptions(url: string): PoolOptions {
     supportBigNumbers: true,
     jsonStrings: true,
     rowsAsArray: true,
+    // Statements come with their values in them; mysql2 would look through all of that for more places.
+    queryFormat: sql => sql,
     // On, it makes reserved words of `count`, `position` and other names that columns have.
     flags: ['-IGNORE_SPACE'],
     // Scripts choose column names, and mysql2 would otherwise compile a row parser from them.
