@@ -144,7 +144,7 @@ export function createFleet({ runners, concurrency, logger }: FleetOptions): Fle
     const outcome = await turn
     if (outcome?.end.end !== 'lost' || !outcome.end.suspect) return outcome ?? LOST
     const proven = { ...outcome, wedged: true }
-    records.note(request.pool, proven)
+    records.note(request.pool, proven, 0)
     return proven
   }
 

@@ -1,5 +1,5 @@
+import { createAccounts, type Terms } from './accounts.ts'
 import { createPlaces } from './places.ts'
-import { createTraffic } from './traffic.ts'
 import { createTurns } from './turns.ts'
 
 /** Who may execute at this moment. */
@@ -16,9 +16,15 @@ export interface Gate {
   note: (pool: string, turnMs: number | null) => void
 }
 
+/**
+ * Characters that a hook may move between a process and us: calls, answers, results, logs. All of that is work for the
+ * main process, which serves all others too.
+ */
+const TRAFFIC: Terms = { perSecond: 8_000_000, atOnce: 1_000_000 }
+
 /** A gate before `processes` that share the work: a hook's runs go in as it has earned places, and paid for what it moves. */
 export function createGate(processes: number): Gate {
-  const traffic = createTraffic()
+  const traffic = createAccounts(TRAFFIC)
   const places = createPlaces(processes)
   const turns = createTurns(places.of)
   const paying = new Set<string>()

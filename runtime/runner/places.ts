@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache'
 
 /** What a hook's turns may take of the processor on average, in milliseconds, and still be short. */
-const SHORT_MS = 3.5
+export const SHORT_MS = 3.5
 /** A turn that takes more is a burden. */
 const HEAVY_MS = 100
 /** What one turn counts in the average. */

@@ -61,8 +61,8 @@ export interface RunnerNeeds {
   /** What the process may hold beyond its runs' limits, in bytes. */
   headroom: number
   gate: Gate
-  /** Told how each run ended, before another one begins in its place. */
-  onEnd: (pool: string, outcome: RunOutcome) => void
+  /** Told how each run ended, and what its turns took of the processor, before another one begins in its place. */
+  onEnd: (pool: string, outcome: RunOutcome, turnMs: number) => void
   /** Told once, when the process is gone. */
   onExit: () => void
   /** What the process said or did that it should not. */
@@ -150,8 +150,9 @@ export function startRunner({ process, headroom, gate, onEnd, onExit, onComplain
     const run = runs.get(id)
     if (!run) return
     const outcome: RunOutcome = { end: endOf(run.stopping, how), cpuMs, logsCut, wedged }
-    gate.note(run.pool, ENDED.has(how.end) ? cpuMs / run.turns : null)
-    onEnd(run.pool, outcome)
+    const turnMs = cpuMs / run.turns
+    gate.note(run.pool, ENDED.has(how.end) ? turnMs : null)
+    onEnd(run.pool, outcome, turnMs)
     letGo(id, run, outcome)
   }
 

@@ -130,14 +130,23 @@ describe('the record of a hook', () => {
     ['is lost with its runner', outcome('pending', { end: { end: 'lost', suspect: true } }), 'shared']
   ])('one that %s belongs there', (_what, ended, place) => {
     const records = createRecords()
-    records.note('a', ended)
+    records.note('a', ended, 1)
     expect([records.placeOf('a'), records.placeOf('b')]).toEqual([place, 'shared'])
+  })
+
+  test('follows from many runs together, when their turns are long', () => {
+    const records = createRecords()
+    for (let i = 0; i < 100; i++) {
+      records.note('long', outcome('pending', { cpuMs: 6 }), 6)
+      records.note('short', outcome('pending', { cpuMs: 6 }), 1)
+    }
+    expect([records.placeOf('long'), records.placeOf('short')]).toEqual(['apart', 'shared'])
   })
 
   test('is not bettered by a smaller misdeed', () => {
     const records = createRecords()
-    records.note('a', outcome('cpu', { wedged: true }))
-    records.note('a', outcome('cpu'))
+    records.note('a', outcome('cpu', { wedged: true }), 1)
+    records.note('a', outcome('cpu'), 1)
     expect(records.placeOf('a')).toBe('alone')
   })
 })

@@ -1,12 +1,12 @@
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
+import { createAccounts } from '../../runtime/runner/accounts.ts'
 import { createGate } from '../../runtime/runner/gate.ts'
 import { createPlaces } from '../../runtime/runner/places.ts'
-import { createTraffic } from '../../runtime/runner/traffic.ts'
 
-describe('what a hook moves', () => {
+describe('what a hook uses up', () => {
   test('is free up to a burst, then waits until the long run has caught up', () => {
     let now = 0
-    const traffic = createTraffic(() => now)
+    const traffic = createAccounts({ perSecond: 8_000_000, atOnce: 1_000_000 }, () => now)
     expect(traffic('a', 1_000_000)).toBe(0)
     expect(traffic('a', 4_000_000)).toBe(500)
     expect(traffic('b', 1_000)).toBe(0)
