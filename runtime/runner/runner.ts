@@ -99,6 +99,8 @@ const START_MS = 30_000
 const GRACE_MS = 250
 /** What a process without runs may still hold before another one takes its place. */
 const MOST_IDLE_BYTES = 512 * MB
+/** A result is read, searched for secrets, kept with its run and its execution, and answered: as so many parameters. */
+const RESULT_WORK = 3
 /** What a line of log may have in characters; the facade cuts it shorter. */
 const MAX_LOG_LINE = 64 * 1024
 
@@ -255,7 +257,7 @@ export function startRunner({ process, headroom, gate, onEnd, onExit, onComplain
   function onDone(run: RunUnderWay, header: Extract<FromRunner, { t: 'done' }>, document: string): string | null {
     const isTooLong = document.length > Math.max(2 * run.limits.resultBytes, MAX_LOG_LINE)
     const how = isTooLong ? null : readEnd(document)
-    gate.charge(run.pool, document.length)
+    gate.charge(run.pool, RESULT_WORK * document.length)
     if (how) end(header.id, how, header)
     return how ? null : 'an end that is none'
   }
