@@ -1,6 +1,6 @@
 import { type ErrorCode, excerptOf, RuntimeError, type ScriptPosition } from '../errors.ts'
 import type { Json, Limits } from '../model.ts'
-import type { RunOutcome } from '../runner/runner.ts'
+import type { RunOutcome } from '../runner/run.ts'
 import type { ScriptResponse } from '../sandbox/wire.ts'
 
 /** What a run means: what it gave, or why it failed, and whether what it wrote stays. */

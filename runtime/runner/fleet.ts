@@ -3,7 +3,8 @@ import type { CheckResult } from '../sandbox/wire.ts'
 import { createGate } from './gate.ts'
 import { confinement, launchRunner } from './launch.ts'
 import { createRecords, type Place } from './records.ts'
-import { type RunHost, type Runner, type RunOutcome, type RunRequest, startRunner } from './runner.ts'
+import type { RunHost, RunOutcome, RunRequest } from './run.ts'
+import { type Runner, startRunner } from './runner.ts'
 
 export interface FleetOptions {
   /** Runner processes that share the work. */

@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache'
 import { createAccounts, type Terms } from './accounts.ts'
 import { SHORT_MS } from './places.ts'
-import type { RunOutcome } from './runner.ts'
+import type { RunOutcome } from './run.ts'
 
 /**
  * Where a hook's runs belong. `shared`: with all others. `apart`: with those that are a burden, behind all others.

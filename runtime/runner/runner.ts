@@ -1,45 +1,12 @@
 import { v7 as uuid } from 'uuid'
-import type { Limits, LogLine } from '../model.ts'
-import {
-  type CheckResult,
-  type FromRunner,
-  maxCallLength,
-  openChannel,
-  type RunEnd,
-  type RunInput,
-  type ToRunner
-} from '../sandbox/wire.ts'
+import type { Limits } from '../model.ts'
+import { type CheckResult, type FromRunner, maxCallLength, openChannel, type ToRunner } from '../sandbox/wire.ts'
 import { createChecks } from './checks.ts'
 import { isHeader, readEnd } from './frames.ts'
 import type { Gate } from './gate.ts'
 import type { RunnerProcess } from './launch.ts'
 import { residentBytes, watchMemory } from './memory.ts'
-
-/** A script to be run once, in an isolate of `pool`: the same hook, owner and version. */
-export interface RunRequest {
-  pool: string
-  name: string
-  script: string
-  input: RunInput
-  limits: Limits
-}
-
-/** What the main process does for a run. `call` answers HostAnswer as JSON and never rejects. */
-export interface RunHost {
-  call: (method: string, args: string) => Promise<string>
-  log: (line: LogLine) => void
-}
-
-/**
- * How a run ended. `timeout`: its wall clock was spent. `lost`: its runner died; `suspect` says that this run may have
- * killed it. `wedged`: this run, and no other, has cost its runner.
- */
-export interface RunOutcome {
-  end: RunEnd | { end: 'timeout' } | { end: 'lost'; suspect: boolean }
-  cpuMs: number
-  logsCut: number
-  wedged: boolean
-}
+import type { RunHost, RunOutcome, RunRequest } from './run.ts'
 
 interface RunUnderWay {
   pool: string

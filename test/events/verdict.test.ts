@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { excerptOf, RuntimeError } from '../../runtime/errors.ts'
 import { verdictOf } from '../../runtime/events/verdict.ts'
 import type { Json, Limits } from '../../runtime/model.ts'
-import type { RunOutcome } from '../../runtime/runner/runner.ts'
+import type { RunOutcome } from '../../runtime/runner/run.ts'
 
 const LIMITS: Limits = {
   ...{ wallMs: 30_000, cpuMs: 1_000, memoryMb: 32, dbCalls: 1, dbRows: 1, dbBytes: 1, httpCalls: 1, httpSentBytes: 1 },

@@ -4,7 +4,8 @@ import { readConfig } from '../../runtime/config.ts'
 import type { Limits, LogLine } from '../../runtime/model.ts'
 import { createGate, type Gate } from '../../runtime/runner/gate.ts'
 import type { RunnerProcess } from '../../runtime/runner/launch.ts'
-import { type RunHost, type RunOutcome, startRunner } from '../../runtime/runner/runner.ts'
+import type { RunHost, RunOutcome } from '../../runtime/runner/run.ts'
+import { startRunner } from '../../runtime/runner/runner.ts'
 
 const LIMITS: Limits = { ...readConfig({}).limits.defaults, concurrency: 100 }
 

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { readConfig } from '../../runtime/config.ts'
 import type { Limits } from '../../runtime/model.ts'
 import { createFleet, type Fleet } from '../../runtime/runner/fleet.ts'
-import type { RunHost, RunOutcome } from '../../runtime/runner/runner.ts'
+import type { RunHost, RunOutcome } from '../../runtime/runner/run.ts'
 import { eventually } from '../support/sandhook.ts'
 
 const LIMITS: Limits = { ...readConfig({}).limits.defaults, concurrency: 100, wallMs: 20_000, cpuMs: 500 }
