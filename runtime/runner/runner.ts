@@ -268,13 +268,13 @@ export function startRunner({ process, headroom, gate, onEnd, onExit, onComplain
     },
     kill,
     async run(request, host, { signal, belongs }) {
-      // Its first look kills a process that has grown too fat while nobody looked.
-      if (usable) memory.start()
-      if (!usable) return null
       const { pool, input, limits } = request
       const id = uuid()
       // Before it waits its turn: what can't be written fails its own caller, and not whoever leaves later.
       const document = JSON.stringify(input)
+      // Its first look kills a process that has grown too fat while nobody looked.
+      if (usable) memory.start()
+      if (!usable) return null
       const onAbort = () => stop(id, 'stopped')
       const outcome = new Promise<RunOutcome | null>(resolve => {
         const begun = { wall: undefined, stopping: null, state: 'held', logLines: 0, turns: 1 } as const
