@@ -47,14 +47,14 @@ export function createMemory(): Memory {
   }
   const add = (kind: string, id: string) => keep(there, kind, id)
 
-  function drop(kind: string, id: string): void {
+  function drop(kind: string, id: string, at: number): void {
     keep(past, kind, id)
     there.set(
       kind,
       (there.get(kind) ?? []).filter(other => other !== id)
     )
     const revoked = kind === 'tokens' ? tokens.find(held => held.id === id) : undefined
-    if (revoked) revoked.token.until = Date.now()
+    if (revoked) revoked.token.until = at
   }
 
   function learnToken(body: Record<string, never>): void {
@@ -75,11 +75,11 @@ export function createMemory(): Memory {
     add,
     known: (kind, n) => pick(there, kind, n),
     gone: (kind, n) => pick(past, kind, n),
-    learn({ sent, answer }, operations) {
+    learn({ sent, answer, at }, operations) {
       const operation = operationAt(operations, sent.method, sent.path.split('?')[0] ?? '')
       if (operation === null || answer.status >= 300 || sent.method === 'HEAD') return null
       const kind = kindOf(operation)
-      if (sent.method === 'DELETE') drop(kind, decodeURIComponent(sent.path.split('?')[0]?.split('/')[4] ?? ''))
+      if (sent.method === 'DELETE') drop(kind, decodeURIComponent(sent.path.split('?')[0]?.split('/')[4] ?? ''), at)
       if (!/^application\/json/.test(String(answer.headers['content-type'])) || operation.scripted) return null
       const body = JSON.parse(answer.text)
       if (operation.name === 'POST /admin/v1/tokens') learnToken(body)

@@ -16,8 +16,8 @@ export interface World {
   /** Ids of the planted things of merchant 101, of shop-b and of the platform, by kind. */
   things: Record<'a' | 'b' | 'none', Record<string, string[]>>
   send: Send
-  /** Sends what a plan says, judges the answer and learns from it. */
-  play: (plan: Plan) => Promise<Exchange>
+  /** Sends what the plans say, all at once; when all are answered, learns from the answers and judges them. */
+  play: (plans: Plan[]) => Promise<Exchange[]>
   close: () => Promise<void>
 }
 
@@ -39,20 +39,25 @@ export async function openWorld(engine: (typeof engines)[number]): Promise<World
   const { send, close } = openClient(sandhook.url)
   return {
     ...{ sandhook, operations, memory, things, send },
-    async play(plan) {
-      const request = requestOf(plan, memory)
-      const at = Date.now()
-      const answer = await send(request.sent).catch(error => {
-        throw new Error(`No answer to ${request.sent.method} ${request.sent.path}: ${error.message}`)
-      })
-      const exchange = { ...request, answer, at }
-      judge(exchange, { operations, secrets: memory.secrets })
-      const evicted = memory.learn(exchange, operations)
-      if (evicted !== null) await sandhook.call('DELETE', `/admin/v1/hooks/${evicted}`)
-      return exchange
+    async play(plans) {
+      const exchanges = await Promise.all(plans.map(plan => exchangeOf(plan, memory, send)))
+      // First all of them: one of these requests may have revoked what another one was sent with.
+      const evicted = exchanges.map(exchange => memory.learn(exchange, operations)).filter(id => id !== null)
+      for (const exchange of exchanges) judge(exchange, { operations, secrets: memory.secrets })
+      await Promise.all(evicted.map(id => sandhook.call('DELETE', `/admin/v1/hooks/${id}`)))
+      return exchanges
     },
     close: () => closeAll(sandhook, database, close)
   }
+}
+
+async function exchangeOf(plan: Plan, memory: Memory, send: Send): Promise<Exchange> {
+  const request = requestOf(plan, memory)
+  const at = Date.now()
+  const answer = await send(request.sent).catch(error => {
+    throw new Error(`No answer to ${request.sent.method} ${request.sent.path}: ${error.message}`)
+  })
+  return { ...request, answer, at, answeredAt: Date.now() }
 }
 
 async function closeAll(sandhook: SandhookProcess, database: TestDatabase, close: () => Promise<void>): Promise<void> {
