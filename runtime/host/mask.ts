@@ -99,8 +99,12 @@ function maskedMember(member: unknown, mask: Mask): unknown {
   return typeof member === 'number' && mask(String(member)) === COVER ? COVER : member
 }
 
-/** What a terminal would obey, a log file take for a line's end, or a reader not see; line feed, tab, joiners are text. */
-const UNSEEN = /[[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]--[\n\t\u200c\u200d]]/gv
+/**
+ * What a terminal would obey, a log file take for a line's end, or a reader not see, also where Unicode has no sign yet;
+ * line feed, tab, joiners and what chooses the form of a sign are text.
+ */
+const UNSEEN =
+  /[[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]--[\n\t\u200c\u200d\p{Variation_Selector}]]/gv
 
 /**
  * Text that shows what is in it: control characters, reversals of direction and the like are spelled out, as `\u001b`.

@@ -221,7 +221,9 @@ describe('text that forges', () => {
         expect(JSON.parse(visible(JSON.stringify(text)))).toBe(text)
       })
     )
-    for (const text of ['a\n\tb', '订单 😀 👨‍👩‍👧 é ÿ', '\\u001b', 'می‌خواهم']) expect(visible(text)).toBe(text)
+    expect(visible('\u{e0000}\u{e0fff}\u2065\u3164')).toBe('\\udb40\\udc00\\udb43\\udfff\\u2065\\u3164')
+    for (const text of ['辻\u{e0100}', '❤\ufe0f', 'a\n\tb', '订单 😀 👨‍👩‍👧 é ÿ', '\\u001b', 'می‌خواهم'])
+      expect(visible(text)).toBe(text)
   })
 
   test('bnd-09 and bnd-11: any value is logged as readable text', async () => {
