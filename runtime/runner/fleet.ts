@@ -137,28 +137,30 @@ export function createFleet({ runners, concurrency, logger }: FleetOptions): Fle
   }
 
   /** Nobody else can have killed a runner in which a run was alone. */
-  async function runAlone(request: RunRequest, host: RunHost, signal: AbortSignal): Promise<RunOutcome> {
+  async function runAlone(request: RunRequest, host: RunHost, signal: AbortSignal): Promise<RunOutcome | null> {
     const turn = quarantineTurn.then(async () =>
       (await reservedFor('alone')).run(request, host, { signal, belongs: () => true })
     )
     quarantineTurn = turn.catch(() => {})
     const outcome = await turn
-    if (outcome?.end.end !== 'lost' || !outcome.end.suspect) return outcome ?? LOST
+    if (outcome?.end.end !== 'lost' || !outcome.end.suspect) return outcome
     const proven = { ...outcome, wedged: true }
     records.note(request.pool, proven, 0)
     return proven
   }
 
-  /** What a hook's first runs come to may send those behind them elsewhere. */
+  /** What a hook's first runs come to may send those behind them elsewhere, as may a process that takes no more. */
   async function perform(request: RunRequest, host: RunHost, { alone, signal }: RunOptions): Promise<RunOutcome> {
     for (;;) {
       const place = alone ? 'alone' : records.placeOf(request.pool)
-      if (place === 'alone') return runAlone(request, host, signal)
-      const runner = await (place === 'apart' ? reservedFor('apart') : comesFree(leastBusy))
-      const belongs = () => records.placeOf(request.pool) === place
-      const outcome = await runner.run(request, host, { signal, belongs })
+      const outcome = await (place === 'alone' ? runAlone(request, host, signal) : runIn(place, request, host, signal))
       if (outcome) return outcome
     }
+  }
+
+  async function runIn(place: 'shared' | 'apart', request: RunRequest, host: RunHost, signal: AbortSignal) {
+    const runner = await (place === 'apart' ? reservedFor('apart') : comesFree(leastBusy))
+    return runner.run(request, host, { signal, belongs: () => records.placeOf(request.pool) === place })
   }
 
   /** Scripts are compiled in the spare, one at a time: one that kills the compiler disturbs nobody. */

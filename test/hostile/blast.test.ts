@@ -11,6 +11,7 @@ import { openDatabase } from '../../runtime/store/database.ts'
 import { engines } from '../support/databases.ts'
 import { eventually, type SandhookProcess, startSandhookProcess } from '../support/sandhook.ts'
 import { HOARDS, LOOPS } from './cases/resources.ts'
+import { untilItEnds } from './hostile.ts'
 
 const WEDGE = LOOPS['prc-01'] ?? ''
 const UNENDABLE = LOOPS['adm-05'] ?? ''
@@ -45,14 +46,8 @@ describe('beside a hostile run', () => {
       { alone, signal: new AbortController().signal }
     )
 
-  /** As the dispatcher: what was lost runs again. */
-  const untilItEnds = async (pool: string, script: string, limits: Partial<Limits> = {}): Promise<RunOutcome> => {
-    for (let alone = false; ; ) {
-      const outcome = await run(pool, script, held(), alone, limits)
-      if (outcome.end.end !== 'lost') return outcome
-      alone ||= outcome.end.suspect
-    }
-  }
+  const runToItsEnd = (pool: string, script: string, limits: Partial<Limits> = {}) =>
+    untilItEnds(alone => run(pool, script, held(), alone, limits))
 
   test('cpu-13: eight endless loops of one hook keep nobody else from running', async () => {
     const loops = Array.from({ length: 8 }, () => run('loops', 'for (;;);', held(), false, { cpuMs: 600 }))
@@ -70,7 +65,7 @@ describe('beside a hostile run', () => {
       await eventually(async () => neighbour.asked.length === 1)
       const script = HOARDS[id] ?? LOOPS[id] ?? ''
       const limits = id.startsWith('mem') ? { cpuMs: 20_000 } : { cpuMs: 100 }
-      const bombs = await Promise.all(Array.from({ length: 8 }, () => untilItEnds(id, script, limits)))
+      const bombs = await Promise.all(Array.from({ length: 8 }, () => runToItsEnd(id, script, limits)))
       for (const { end } of bombs) expect(['cpu', 'memory']).toContain(end.end)
       neighbour.answer()
       const { end } = await patient

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect } from 'vitest'
+import type { RunOutcome } from '../../runtime/runner/run.ts'
 import { engines } from '../support/databases.ts'
 import {
   type HookRun,
@@ -13,6 +14,18 @@ import type { Case } from './cases/case.ts'
 
 /** Limits that hostile scripts reach soon. */
 export const TIGHT = { cpuMs: 150, wallMs: 10_000 }
+
+/**
+ * Runs a script as the dispatcher does: what a runner's death has taken along runs again, alone when it is a suspect.
+ * What then costs its runner again is to blame for that.
+ */
+export async function untilItEnds(run: (alone: boolean) => Promise<RunOutcome>): Promise<RunOutcome> {
+  for (let alone = false; ; ) {
+    const outcome = await run(alone)
+    if (outcome.end.end !== 'lost' || outcome.wedged) return outcome
+    alone ||= outcome.end.suspect
+  }
+}
 
 /** Libraries that hostile scripts require. */
 const LIBRARIES = {

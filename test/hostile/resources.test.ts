@@ -7,6 +7,7 @@ import type { RunHost, RunOutcome } from '../../runtime/runner/run.ts'
 import { engines } from '../support/databases.ts'
 import { openTestShop, runHook, type TestShop } from '../support/run-hook.ts'
 import { FLOODS, HOARDS, LOOPS, RECURSIONS, SHORT } from './cases/resources.ts'
+import { untilItEnds } from './hostile.ts'
 
 /** A clock on the wall that a busy test machine does not spend before the limit that is meant. */
 const LIMITS: Limits = { ...readConfig({}).limits.defaults, concurrency: 100, wallMs: 20_000 }
@@ -37,21 +38,13 @@ function quickHost(): RunHost & { lines: string[]; longest: number } {
   return host
 }
 
-/**
- * Runs a script as the dispatcher does: what a runner's death has taken along runs again; here, alone at once. What then
- * costs its runner again is to blame for that.
- */
-async function run(script: string, limits: Partial<Limits> = {}, host: RunHost = quickHost()): Promise<RunOutcome> {
+function run(script: string, limits: Partial<Limits> = {}, host: RunHost = quickHost()): Promise<RunOutcome> {
   const request = {
     ...{ pool: script, name: '/custom/test', script, limits: { ...LIMITS, ...limits } },
     input: { payload: {}, env: {}, globals: {} }
   }
   const { signal } = new AbortController()
-  for (let alone = false; ; ) {
-    const outcome = await fleet.run(request, host, { alone, signal })
-    if (outcome.end.end !== 'lost' || outcome.wedged) return outcome
-    alone = true
-  }
+  return untilItEnds(alone => fleet.run(request, host, { alone, signal }))
 }
 
 /** How it ended; what was thrown by its name. */
